@@ -1,0 +1,8 @@
+//! Convolutional networks on any GPU.
+
+pub mod error;
+pub mod linalg;
+pub mod op;
+pub mod ops;
+pub mod random;
+pub mod tensor;

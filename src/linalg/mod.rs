@@ -1,0 +1,9 @@
+//! What ops use on the CPU: number types, parallel loops, matrix products, im2col. The only place that names `rayon` and `gemm`.
+
+mod matmul;
+mod parallel;
+mod real;
+
+pub use matmul::{Matrix, matmul};
+pub use parallel::{for_each_chunk, for_each_row, for_each_row_2, map_indices};
+pub use real::Real;

@@ -1,0 +1,49 @@
+//! Parallel loops over disjoint pieces of the output. Each piece is computed by one thread in a fixed order, so results don't depend
+//! on the number of threads.
+
+use rayon::prelude::*;
+
+/// Below this many elements a loop runs on the calling thread: waking others would cost more than it saves.
+const SERIAL: usize = 16 * 1024;
+
+/// Calls `f(index of the row, row)` for each row of `row_len` elements of `y`.
+pub fn for_each_row<T: Send>(y: &mut [T], row_len: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+    if y.len() <= SERIAL {
+        y.chunks_mut(row_len).enumerate().for_each(|(i, row)| f(i, row));
+    } else {
+        let rows = SERIAL.div_ceil(4).div_ceil(row_len).max(1);
+        y.par_chunks_mut(row_len * rows).enumerate().for_each(|(c, block)| {
+            block.chunks_mut(row_len).enumerate().for_each(|(i, row)| f(c * rows + i, row));
+        });
+    }
+}
+
+/// Like [`for_each_row`] for two outputs with equally many rows, of `a_len` and `b_len` elements.
+pub fn for_each_row_2<A: Send, B: Send>(
+    a: &mut [A],
+    a_len: usize,
+    b: &mut [B],
+    b_len: usize,
+    f: impl Fn(usize, &mut [A], &mut [B]) + Sync,
+) {
+    let rows = a.chunks_mut(a_len).zip(b.chunks_mut(b_len)).enumerate();
+    if rows.len() * a_len.max(b_len) <= SERIAL {
+        rows.for_each(|(i, (a, b))| f(i, a, b));
+    } else {
+        a.par_chunks_mut(a_len).zip(b.par_chunks_mut(b_len)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
+    }
+}
+
+/// Calls `f(offset of the chunk, chunk)` for pieces of `y`: for elementwise work, where a loop over a slice vectorises.
+pub fn for_each_chunk<T: Send>(y: &mut [T], f: impl Fn(usize, &mut [T]) + Sync) {
+    if y.len() <= SERIAL {
+        f(0, y);
+    } else {
+        y.par_chunks_mut(SERIAL).enumerate().for_each(|(i, chunk)| f(i * SERIAL, chunk));
+    }
+}
+
+/// `f(0), f(1), ... f(n - 1)`, each a larger piece of work, computed in parallel and returned in order.
+pub fn map_indices<R: Send>(n: usize, f: impl Fn(usize) -> R + Sync + Send) -> Vec<R> {
+    (0..n).into_par_iter().map(f).collect()
+}

@@ -1,0 +1,19 @@
+//! One file an op, and the list of all of them.
+
+use crate::op::Declaration;
+
+/// Declares the modules and the list. A module has a `DECLARATIONS`, with one entry an op.
+macro_rules! ops {
+    ($($module:ident),* $(,)?) => {
+        $(pub mod $module;)*
+
+        /// All ops.
+        pub fn all() -> impl Iterator<Item = &'static Declaration> {
+            [$($module::DECLARATIONS),*].into_iter().flatten()
+        }
+    };
+}
+
+ops! {
+    view,
+}
