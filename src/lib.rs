@@ -1,5 +1,6 @@
 //! Convolutional networks on any GPU.
 
+pub mod data;
 pub mod error;
 pub mod linalg;
 pub mod op;
