@@ -379,6 +379,11 @@ impl<T: Real> Buf<T> {
         self.len() == 0
     }
 
+    /// Whether `other` has the same element type and as many elements.
+    pub fn same_kind(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other) && self.len() == other.len()
+    }
+
     /// The elements of an f32 tensor, none for another type.
     pub fn real(&self) -> &[T] {
         match self {
@@ -590,7 +595,7 @@ pub use crate::shader;
 pub static RANDOM: Source = shader!("shared/random");
 /// Activation functions and their derivatives in WGSL.
 pub static ACTIVATION: Source = shader!("shared/activation");
-/// Number of a workgroup in a grid of [`linear_grid`].
+/// Number of a workgroup in a grid of [`Recorder::linear_grid`].
 pub static GRID: Source = shader!("shared/grid");
 /// Bit test for NaN and infinity in WGSL.
 pub static FINITE: Source = shader!("shared/finite");
