@@ -487,6 +487,75 @@ impl Bound<'_> {
     }
 }
 
+/// How far a device's outputs are from the oracle's, where they are furthest as a share of the bound.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Worst {
+    /// Difference over bound: at most 1 is a pass, NaN or more is not.
+    pub share: f64,
+    /// Which output.
+    pub output: usize,
+    /// Which element.
+    pub element: usize,
+    /// The device's value.
+    pub got: f64,
+    /// The oracle's.
+    pub want: f64,
+    /// The largest difference allowed.
+    pub bound: f64,
+}
+
+/// Compares a device's outputs `got` with those of the f64 oracle on the same inputs, in units of the op's error bound at `depth`.
+///
+/// # Errors
+/// [`Error::Invalid`] if an output has another type or size than the oracle's.
+pub fn compare(op: &dyn Op, types: &[TensorType], inputs: &[Oracle], got: &[Tensor], depth: usize) -> Result<Worst> {
+    let views: Vec<_> = inputs.iter().map(Buf::view).collect();
+    let outputs = run_f64(op, types, &views)?;
+    let bounds = op.error_bound(&Bound { types, inputs, outputs: &outputs, depth })?;
+    if got.len() != outputs.len() {
+        return Err(Error::invalid("outputs", got.len(), outputs.len()));
+    }
+    let mut worst = Worst::default();
+    for (output, (want, got)) in outputs.iter().zip(got).enumerate() {
+        let got = Buf::<f64>::from_tensor(got);
+        if !want.same_kind(&got) {
+            return Err(Error::invalid(format!("output {output}"), format!("{} elements", got.len()), want.len()));
+        }
+        let bound = bounds.get(output).map_or(&[][..], Vec::as_slice);
+        for element in 0..want.len() {
+            let (w, g, b) = match (want, &got) {
+                (Buf::Real(w), Buf::Real(g)) => (w[element], g[element], bound[element]),
+                (Buf::U32(w), Buf::U32(g)) => (f64::from(w[element]), f64::from(g[element]), 0.0),
+                (Buf::U8(w), Buf::U8(g)) => (f64::from(w[element]), f64::from(g[element]), 0.0),
+                _ => unreachable!("of the same kind"),
+            };
+            let share = share_of_bound(g, w, b);
+            if share.is_nan() || share > worst.share {
+                worst = Worst { share, output, element, got: g, want: w, bound: b };
+            }
+            if share.is_nan() {
+                return Ok(worst);
+            }
+        }
+    }
+    Ok(worst)
+}
+
+/// `|got - want| / bound`: 0 where both are the same value, NaN or infinity; NaN where only one is a NaN.
+fn share_of_bound(got: f64, want: f64, bound: f64) -> f64 {
+    // The oracle runs in double precision: what overflows single precision must overflow on the device.
+    let overflows = want.is_finite() && (want as f32).is_infinite() && got.is_infinite() && (got > 0.0) == (want > 0.0);
+    if got == want || (got.is_nan() && want.is_nan()) || overflows {
+        0.0
+    } else if got.is_nan() || want.is_nan() || bound.is_nan() {
+        f64::NAN
+    } else if bound == 0.0 {
+        f64::INFINITY
+    } else {
+        (got - want).abs() / bound
+    }
+}
+
 // ------------------------------------------------------------------------------------------------------------------ Gradient
 
 /// Adds nodes to a graph; what autodiff lets [`Op::gradient`] do.

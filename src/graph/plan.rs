@@ -79,7 +79,7 @@ pub struct Memory {
     pub scratch: u64,
     /// Parameters of dispatches.
     pub uniforms: u64,
-    /// Where results wait for the host.
+    /// Where a result waits for the host.
     pub staging: u64,
 }
 
@@ -274,7 +274,7 @@ impl Plan {
         if let Some(profile) = profile {
             let slot = |d: &Dispatch| (d.params.len() as u64 * 4).next_multiple_of(u64::from(profile.uniform_alignment));
             m.uniforms = self.steps.iter().flat_map(|s| &s.dispatches).map(slot).sum();
-            m.staging = self.outputs.iter().map(|&v| self.value_bytes(v)).sum();
+            m.staging = self.outputs.iter().map(|&v| self.value_bytes(v)).max().unwrap_or(0);
         }
         self.memory = m;
     }
