@@ -5,5 +5,5 @@ mod parallel;
 mod real;
 
 pub use matmul::{Matrix, matmul};
-pub use parallel::{for_each_chunk, for_each_row, for_each_row_2, map_indices};
+pub use parallel::{for_each_chunk, for_each_chunks, for_each_row, for_each_row_2, map_indices};
 pub use real::Real;
