@@ -77,6 +77,15 @@ pub fn moved_bytes(inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
     inputs.iter().chain(outputs).map(|t| t.bytes() as u64).sum()
 }
 
+/// Fails unless there is one input for each of these names: the first line of an [`Op::infer`].
+pub fn expect_inputs(inputs: &[TensorType], names: &[&str]) -> Result<()> {
+    if inputs.len() == names.len() {
+        Ok(())
+    } else {
+        Err(Error::invalid("inputs", inputs.len(), format!("{} ({})", names.len(), names.join(", "))))
+    }
+}
+
 /// The CPU implementation of an op, written once for `f32` (the CPU backend) and `f64` (the oracle).
 pub trait Cpu {
     /// Computes the outputs.
@@ -666,6 +675,10 @@ pub static RANDOM: Source = shader!("shared/random");
 pub static ACTIVATION: Source = shader!("shared/activation");
 /// Number of a workgroup in a grid of [`Recorder::linear_grid`].
 pub static GRID: Source = shader!("shared/grid");
+/// `Element` of elementwise kernels: four f32.
+pub static ELEMENTS_VEC4: Source = shader!("shared/elements_vec4");
+/// `Element` of elementwise kernels: one f32.
+pub static ELEMENTS_SCALAR: Source = shader!("shared/elements_scalar");
 /// Bit test for NaN and infinity in WGSL.
 pub static FINITE: Source = shader!("shared/finite");
 

@@ -2,6 +2,12 @@
 
 use crate::op::Declaration;
 
+#[cfg(test)]
+pub(crate) mod check;
+mod elements;
+mod running_error;
+mod update;
+
 /// Declares the modules and the list. A module has a `DECLARATIONS`, with one entry an op.
 macro_rules! ops {
     ($($module:ident),* $(,)?) => {
@@ -15,5 +21,17 @@ macro_rules! ops {
 }
 
 ops! {
+    adadelta_update,
+    adam_update,
+    binary,
+    dropout,
+    fill,
+    gather_rows,
+    pack,
+    reduce,
+    scale,
+    sgd_update,
+    track,
+    unary,
     view,
 }
