@@ -14,6 +14,10 @@ macro_rules! ops {
     };
 }
 
+mod pool_window;
+
 ops! {
+    avg_pool2d,
+    max_pool2d,
     view,
 }
