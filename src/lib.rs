@@ -1,6 +1,11 @@
 //! Convolutional networks on any GPU.
 
+pub mod data;
+pub mod cpu;
+pub mod device;
 pub mod error;
+pub mod gpu;
+pub mod graph;
 pub mod linalg;
 pub mod op;
 pub mod ops;

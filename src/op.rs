@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::linalg::Real;
-use crate::tensor::{DType, Shape, Tensor, TensorType};
+use crate::tensor::{DType, Data, Shape, Tensor, TensorType};
 use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -105,6 +105,24 @@ impl<O: Cpu> CpuErased for O {
     }
     fn cpu_f64(&self, args: &mut CpuArgs<'_, f64>) {
         self.cpu(args);
+    }
+}
+
+/// A precision that the CPU runs ops in.
+pub trait Precision: Real {
+    /// Runs an op in this precision.
+    fn run(op: &dyn Op, args: &mut CpuArgs<'_, Self>);
+}
+
+impl Precision for f32 {
+    fn run(op: &dyn Op, args: &mut CpuArgs<'_, f32>) {
+        op.cpu_f32(args);
+    }
+}
+
+impl Precision for f64 {
+    fn run(op: &dyn Op, args: &mut CpuArgs<'_, f64>) {
+        op.cpu_f64(args);
     }
 }
 
@@ -263,85 +281,162 @@ pub fn run_f64(op: &dyn Op, types: &[TensorType], inputs: &[View<'_, f64>]) -> R
         outputs[o] = Oracle::copy(inputs[i]);
     }
     if let Some(offset) = op.view() {
-        let n = output_types[0].elements();
-        outputs[0] = match inputs[0] {
-            View::Real(v) => Oracle::Real(v[offset..offset + n].to_vec()),
-            View::U32(v) => Oracle::U32(v[offset..offset + n].to_vec()),
-            View::U8(v) => Oracle::U8(v[offset..offset + n].to_vec()),
-        };
+        let viewed = Buf::copy(inputs[0]);
+        outputs[0] = Buf::copy(viewed.slice(offset, output_types[0].elements()));
         return Ok(outputs);
     }
     let views = outputs.iter_mut().map(Oracle::view_mut).collect();
-    op.cpu_f64(&mut CpuArgs::new(types, &output_types, inputs.to_vec(), views, Vec::new()));
+    let mut inputs = inputs.to_vec();
+    for &(i, _) in op.in_place() {
+        inputs[i] = View::EMPTY;
+    }
+    op.cpu_f64(&mut CpuArgs::new(types, &output_types, inputs, views, Vec::new()));
     Ok(outputs)
 }
 
-/// A tensor of an f64 run.
+/// The elements of a tensor on the CPU, in the precision of the run.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Oracle {
-    /// An f32 tensor, in double precision.
-    Real(Vec<f64>),
+pub enum Buf<T> {
+    /// An f32 tensor.
+    Real(Vec<T>),
     /// A u32 tensor.
     U32(Vec<u32>),
     /// A u8 tensor.
     U8(Vec<u8>),
 }
 
-impl Oracle {
+/// A tensor of an f64 run.
+pub type Oracle = Buf<f64>;
+
+impl<T: Real> Buf<T> {
     /// Zeros of a type.
-    pub fn zeros(ty: &TensorType) -> Oracle {
-        let n = ty.elements();
-        match ty.dtype {
-            DType::F32 => Oracle::Real(vec![0.0; n]),
-            DType::U32 => Oracle::U32(vec![0; n]),
-            DType::U8 => Oracle::U8(vec![0; n]),
+    pub fn zeros(ty: &TensorType) -> Self {
+        Buf::zeros_of(ty.dtype, ty.elements())
+    }
+
+    /// `n` zeros.
+    pub fn zeros_of(dtype: DType, n: usize) -> Self {
+        match dtype {
+            DType::F32 => Buf::Real(vec![T::ZERO; n]),
+            DType::U32 => Buf::U32(vec![0; n]),
+            DType::U8 => Buf::U8(vec![0; n]),
         }
     }
 
     /// A copy of a view.
-    pub fn copy(view: View<'_, f64>) -> Oracle {
+    pub fn copy(view: View<'_, T>) -> Self {
         match view {
-            View::Real(v) => Oracle::Real(v.to_vec()),
-            View::U32(v) => Oracle::U32(v.to_vec()),
-            View::U8(v) => Oracle::U8(v.to_vec()),
+            View::Real(v) => Buf::Real(v.to_vec()),
+            View::U32(v) => Buf::U32(v.to_vec()),
+            View::U8(v) => Buf::U8(v.to_vec()),
         }
     }
 
-    /// A host tensor in double precision.
-    pub fn from_tensor(t: &Tensor) -> Oracle {
+    /// A host tensor in the precision of the run.
+    pub fn from_tensor(t: &Tensor) -> Self {
         match t.data() {
-            crate::tensor::Data::F32(v) => Oracle::Real(v.iter().map(|&x| f64::from(x)).collect()),
-            crate::tensor::Data::U32(v) => Oracle::U32(v.clone()),
-            crate::tensor::Data::U8(v) => Oracle::U8(v.clone()),
+            Data::F32(v) => Buf::Real(v.iter().map(|&x| T::from_f32(x)).collect()),
+            Data::U32(v) => Buf::U32(v.clone()),
+            Data::U8(v) => Buf::U8(v.clone()),
+        }
+    }
+
+    /// A host tensor with these elements and this shape.
+    pub fn to_tensor(&self, shape: &Shape) -> Result<Tensor> {
+        match self {
+            Buf::Real(v) => Tensor::f32(shape.clone(), v.iter().map(|x| x.to_f32()).collect()),
+            Buf::U32(v) => Tensor::u32(shape.clone(), v.clone()),
+            Buf::U8(v) => Tensor::u8(shape.clone(), v.clone()),
         }
     }
 
     /// The elements.
-    pub fn view(&self) -> View<'_, f64> {
+    pub fn view(&self) -> View<'_, T> {
+        self.slice(0, self.len())
+    }
+
+    /// `len` elements from `offset`.
+    pub fn slice(&self, offset: usize, len: usize) -> View<'_, T> {
         match self {
-            Oracle::Real(v) => View::Real(v),
-            Oracle::U32(v) => View::U32(v),
-            Oracle::U8(v) => View::U8(v),
+            Buf::Real(v) => View::Real(&v[offset..offset + len]),
+            Buf::U32(v) => View::U32(&v[offset..offset + len]),
+            Buf::U8(v) => View::U8(&v[offset..offset + len]),
         }
     }
 
     /// The elements, to write.
-    pub fn view_mut(&mut self) -> ViewMut<'_, f64> {
+    pub fn view_mut(&mut self) -> ViewMut<'_, T> {
         match self {
-            Oracle::Real(v) => ViewMut::Real(v),
-            Oracle::U32(v) => ViewMut::U32(v),
-            Oracle::U8(v) => ViewMut::U8(v),
+            Buf::Real(v) => ViewMut::Real(v),
+            Buf::U32(v) => ViewMut::U32(v),
+            Buf::U8(v) => ViewMut::U8(v),
         }
     }
 
-    /// The elements of an f32 tensor, none for another type.
-    pub fn real(&self) -> &[f64] {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
         match self {
-            Oracle::Real(v) => v,
+            Buf::Real(v) => v.len(),
+            Buf::U32(v) => v.len(),
+            Buf::U8(v) => v.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether `other` has the same element type and as many elements.
+    pub fn same_kind(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other) && self.len() == other.len()
+    }
+
+    /// The elements of an f32 tensor, none for another type.
+    pub fn real(&self) -> &[T] {
+        match self {
+            Buf::Real(v) => v,
             _ => &[],
         }
     }
 }
+
+impl<'a, T> View<'a, T> {
+    /// No elements: what an op sees in place of an input that it overwrites.
+    pub const EMPTY: View<'a, T> = View::Real(&[]);
+}
+
+impl<'a, T> ViewMut<'a, T> {
+    /// The parts before and from element `at`.
+    pub fn split_at(self, at: usize) -> (ViewMut<'a, T>, ViewMut<'a, T>) {
+        match self {
+            ViewMut::Real(v) => {
+                let (a, b) = v.split_at_mut(at);
+                (ViewMut::Real(a), ViewMut::Real(b))
+            }
+            ViewMut::U32(v) => {
+                let (a, b) = v.split_at_mut(at);
+                (ViewMut::U32(a), ViewMut::U32(b))
+            }
+            ViewMut::U8(v) => {
+                let (a, b) = v.split_at_mut(at);
+                (ViewMut::U8(a), ViewMut::U8(b))
+            }
+        }
+    }
+}
+
+/// Fails unless there is an input for each of `names`.
+pub fn expect_inputs(inputs: &[TensorType], names: &[&str]) -> Result<()> {
+    if inputs.len() == names.len() {
+        Ok(())
+    } else {
+        Err(Error::invalid("inputs", inputs.len(), format!("{}: {}", names.len(), names.join(", "))))
+    }
+}
+
+/// Elements to which a tensor inside a page is aligned: 256 bytes, WebGPU's default alignment of a storage binding.
+pub const PAGE_ALIGNMENT: usize = 64;
 
 // -------------------------------------------------------------------------------------------------------------- Error bounds
 
@@ -508,7 +603,7 @@ pub use crate::shader;
 pub static RANDOM: Source = shader!("shared/random");
 /// Activation functions and their derivatives in WGSL.
 pub static ACTIVATION: Source = shader!("shared/activation");
-/// Number of a workgroup in a grid of [`linear_grid`].
+/// Number of a workgroup in a grid of [`Recorder::linear_grid`].
 pub static GRID: Source = shader!("shared/grid");
 /// Bit test for NaN and infinity in WGSL.
 pub static FINITE: Source = shader!("shared/finite");
@@ -529,6 +624,8 @@ pub enum MainLoop {
 pub struct DeviceProfile {
     /// Main loop for matmul and convolutions.
     pub main_loop: MainLoop,
+    /// Forces a tile of [`MainLoop::Tiled`] by its index in the table, for tests and tuning.
+    pub tile: Option<usize>,
     /// Invocations of a subgroup, where all subgroups have the same number.
     pub subgroup_len: Option<u32>,
     /// Largest storage binding in bytes.

@@ -43,6 +43,17 @@ pub fn for_each_chunk<T: Send>(y: &mut [T], f: impl Fn(usize, &mut [T]) + Sync) 
     }
 }
 
+/// Calls `f(scratch, index of the chunk, chunk)` for chunks of `chunk_len` elements of `y`, each a larger piece of work. A scratch is
+/// used for many chunks, so it holds whatever the last one left.
+pub fn for_each_chunk_with<T: Send, S>(
+    y: &mut [T],
+    chunk_len: usize,
+    scratch: impl Fn() -> S + Sync + Send,
+    f: impl Fn(&mut S, usize, &mut [T]) + Sync + Send,
+) {
+    y.par_chunks_mut(chunk_len).enumerate().for_each_init(scratch, |s, (i, chunk)| f(s, i, chunk));
+}
+
 /// `f(0), f(1), ... f(n - 1)`, each a larger piece of work, computed in parallel and returned in order.
 pub fn map_indices<R: Send>(n: usize, f: impl Fn(usize) -> R + Sync + Send) -> Vec<R> {
     (0..n).into_par_iter().map(f).collect()

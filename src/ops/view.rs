@@ -2,7 +2,7 @@
 //! its page.
 
 use crate::error::{Error, Result};
-use crate::op::{Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, sample};
+use crate::op::{Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, PAGE_ALIGNMENT, Recorder, expect_inputs, sample};
 use crate::linalg::Real;
 use crate::tensor::{Shape, TensorType};
 
@@ -28,7 +28,11 @@ impl Op for View {
     }
 
     fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
+        expect_inputs(inputs, &["x"])?;
         let shape = self.shape.clone().checked("shape")?;
+        if !self.offset.is_multiple_of(PAGE_ALIGNMENT) {
+            return Err(Error::invalid("offset", self.offset, format!("a multiple of {PAGE_ALIGNMENT} elements")));
+        }
         let (have, want) = (inputs[0].elements(), shape.elements());
         if self.offset.checked_add(want).is_none_or(|end| end > have) {
             return Err(Error::invalid(

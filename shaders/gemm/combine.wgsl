@@ -1,0 +1,36 @@
+// Second pass of a GEMM whose k was split: c[m, n] = activate(sum of the partial results in the order of the splits + bias[n]).
+// partial: [n_splits, m, n]. bias: [n], or anything if HAS_BIAS is false. c: [m, n]. An invocation makes one element.
+// Dispatch: a linear grid of workgroups of 64. Owner: src/ops/gemm.rs.
+
+const HAS_BIAS: bool = false;
+
+struct Params {
+    n_elements: u32,
+    n: u32,
+    n_splits: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> partial_sums: array<f32>;
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read_write> c: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) n_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local_ix: u32,
+) {
+    let i = workgroup_ix(workgroup_id, n_workgroups) * 64u + local_ix;
+    if (i >= params.n_elements) {
+        return;
+    }
+    var sum = partial_sums[i];
+    for (var s = 1u; s < params.n_splits; s++) {
+        sum += partial_sums[s * params.n_elements + i];
+    }
+    if (HAS_BIAS) {
+        sum += bias[i % params.n];
+    }
+    c[i] = activate(vec4<f32>(sum)).x;
+}

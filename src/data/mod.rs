@@ -1,0 +1,27 @@
+//! Data sets in host memory: readers of their files, and the order in which training visits their samples.
+//!
+//! ```no_run
+//! use striate::data::{self, Batches};
+//! use striate::random::Seed;
+//!
+//! let (train, test) = data::mnist("examples/data/mnist")?;
+//! let (train, validation) = train.split(0.9)?;
+//! for epoch in 0..3 {
+//!     for batch in Batches::new(train.len(), 128, Some(Seed(42)), epoch)? {
+//!         let x = train.batch_images(&batch)?; // [batch, 28, 28, 1], normalised to 0..1
+//!         let labels = train.batch_labels(&batch)?;
+//!         # let _ = (x, labels);
+//!     }
+//! }
+//! # let _ = (test, validation);
+//! # Ok::<(), striate::error::Error>(())
+//! ```
+
+mod batches;
+mod dataset;
+pub mod idx;
+mod mnist;
+
+pub use batches::Batches;
+pub use dataset::Dataset;
+pub use mnist::mnist;

@@ -1,0 +1,384 @@
+//! Where a model runs: the choice of a device, and a runtime that runs plans on it, whichever it is.
+
+use crate::cpu;
+use crate::error::{Error, Result};
+use crate::gpu;
+use crate::graph::{Graph, Memory, Plan};
+use crate::op::{Buf, DeviceProfile, Value};
+use crate::tensor::Tensor;
+use std::fmt;
+use std::sync::Arc;
+
+pub use crate::gpu::{GpuOptions, GpuStats};
+
+/// A GPU, or the CPU backend. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Device {
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Cpu,
+    Gpu(Arc<gpu::Gpu>),
+}
+
+/// What is known of a device before it is opened.
+#[derive(Clone, Debug)]
+pub struct DeviceInfo {
+    /// Name, as the driver gives it; `cpu` for the CPU backend.
+    pub name: String,
+    /// `cpu` for the CPU backend, else the API: `vulkan`, `metal`, `dx12`, `webgpu`.
+    pub backend: String,
+    /// `discrete GPU`, `integrated GPU`, `virtual GPU`, `software GPU` (run by a CPU), or `CPU backend`.
+    pub kind: &'static str,
+    /// Driver and its version.
+    pub driver: String,
+    /// Limits that matter for compute, one `name value` a line.
+    pub limits: Vec<(String, String)>,
+    /// Features that kernels can make use of.
+    pub features: Vec<String>,
+    /// Whether [`Device::best`] takes it.
+    pub is_best: bool,
+    /// Why it does or doesn't.
+    pub reason: String,
+}
+
+impl Device {
+    /// The CPU backend.
+    pub fn cpu() -> Device {
+        Device { kind: Kind::Cpu }
+    }
+
+    /// The device that `STRIATE_DEVICE` names, if it is set; else a discrete GPU, else an integrated one, else the CPU backend. A
+    /// software GPU is only taken when it is asked for.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] if `STRIATE_DEVICE` matches nothing; [`Error::Gpu`] if the device can't be opened.
+    pub fn best() -> Result<Device> {
+        pollster::block_on(Device::best_async())
+    }
+
+    /// [`Device::best`] for programs that mustn't block, as in a browser.
+    pub async fn best_async() -> Result<Device> {
+        match std::env::var("STRIATE_DEVICE") {
+            Ok(name) if !name.is_empty() => Device::named_async(&name).await,
+            _ => Device::open(gpu::best().await).await,
+        }
+    }
+
+    /// `cpu`, `gpu` (the best GPU, a software one if there is no other), or the first device with `name` as a part of its name,
+    /// without regard to case.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] if nothing matches; [`Error::Gpu`] if the device can't be opened.
+    pub fn named(name: &str) -> Result<Device> {
+        pollster::block_on(Device::named_async(name))
+    }
+
+    /// [`Device::named`] for programs that mustn't block.
+    pub async fn named_async(name: &str) -> Result<Device> {
+        if name.eq_ignore_ascii_case("cpu") {
+            return Ok(Device::cpu());
+        }
+        let found = gpu::named(name).await;
+        if found.is_none() {
+            let available = Device::list_async().await.into_iter().map(|d| d.name).collect();
+            return Err(Error::NoDevice { wanted: name.to_string(), available });
+        }
+        Device::open(found).await
+    }
+
+    /// Opens the GPU `name` (as in [`Device::named`]) in a particular way: default limits, a forced main loop, checked shaders.
+    ///
+    /// # Errors
+    /// As for [`Device::named`].
+    pub fn gpu_with(name: &str, options: GpuOptions) -> Result<Device> {
+        pollster::block_on(async {
+            let Some(adapter) = gpu::named(name).await else {
+                let available = Device::list_async().await.into_iter().map(|d| d.name).collect();
+                return Err(Error::NoDevice { wanted: name.to_string(), available });
+            };
+            Ok(Device { kind: Kind::Gpu(Arc::new(gpu::Gpu::open(adapter, options).await?)) })
+        })
+    }
+
+    async fn open(adapter: Option<gpu::Adapter>) -> Result<Device> {
+        Ok(match adapter {
+            Some(adapter) => {
+                Device { kind: Kind::Gpu(Arc::new(gpu::Gpu::open(adapter, GpuOptions::from_env()).await?)) }
+            }
+            None => Device::cpu(),
+        })
+    }
+
+    /// All devices: the adapters, then the CPU backend.
+    pub fn list() -> Vec<DeviceInfo> {
+        pollster::block_on(Device::list_async())
+    }
+
+    /// [`Device::list`] for programs that mustn't block.
+    pub async fn list_async() -> Vec<DeviceInfo> {
+        let mut list = gpu::list().await;
+        let is_best = list.iter().all(|d| !d.is_best);
+        list.push(DeviceInfo {
+            name: "cpu".to_string(),
+            backend: "cpu".to_string(),
+            kind: "CPU backend",
+            driver: "striate".to_string(),
+            limits: Vec::new(),
+            features: Vec::new(),
+            is_best,
+            reason: if is_best { "there is no hardware GPU" } else { "there is a hardware GPU" }.to_string(),
+        });
+        list
+    }
+
+    /// Name, as the driver gives it; `cpu` for the CPU backend.
+    pub fn name(&self) -> &str {
+        match &self.kind {
+            Kind::Cpu => "cpu",
+            Kind::Gpu(gpu) => gpu.name(),
+        }
+    }
+
+    /// `cpu` for the CPU backend, else the API: `vulkan`, `metal`, `dx12`, `webgpu`.
+    pub fn backend(&self) -> &str {
+        match &self.kind {
+            Kind::Cpu => "cpu",
+            Kind::Gpu(gpu) => gpu.backend(),
+        }
+    }
+
+    /// What kernels may use of the GPU; nothing for the CPU backend.
+    pub fn profile(&self) -> Option<&DeviceProfile> {
+        match &self.kind {
+            Kind::Cpu => None,
+            Kind::Gpu(gpu) => Some(gpu.profile()),
+        }
+    }
+
+    /// Counters of a GPU's work since it was opened; nothing for the CPU backend.
+    pub fn stats(&self) -> Option<GpuStats> {
+        match &self.kind {
+            Kind::Cpu => None,
+            Kind::Gpu(gpu) => Some(gpu.stats()),
+        }
+    }
+
+    /// A plan for this device.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`] if the device can't hold it.
+    pub fn plan(&self, graph: Graph, outputs: &[Value]) -> Result<Plan> {
+        Plan::new(graph, outputs, self.profile()).map_err(|e| match e {
+            Error::DoesNotFit { reason, table, .. } => Error::DoesNotFit { device: self.name().to_string(), reason, table },
+            other => other,
+        })
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Cpu => write!(f, "CPU"),
+            Kind::Gpu(gpu) => write!(f, "{} ({})", gpu.name(), gpu.backend()),
+        }
+    }
+}
+
+/// A plan that a [`Runtime`] has loaded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProgramId(usize);
+
+/// Runs plans on a device, with states that the plans share.
+#[derive(Debug)]
+pub struct Runtime {
+    device: Device,
+    inner: Inner,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Cpu { runtime: cpu::Runtime<f32>, programs: Vec<cpu::Program<f32>> },
+    Gpu(gpu::Runtime),
+}
+
+impl Runtime {
+    /// A runtime without states or programs.
+    pub fn new(device: &Device) -> Runtime {
+        let inner = match &device.kind {
+            Kind::Cpu => Inner::Cpu { runtime: cpu::Runtime::new(), programs: Vec::new() },
+            Kind::Gpu(gpu) => Inner::Gpu(gpu::Runtime::new(gpu.clone())),
+        };
+        Runtime { device: device.clone(), inner }
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Allocates memory and makes kernels for a plan that [`Device::plan`] made. States that no plan named before start as zeros.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the driver refuses a kernel or has no memory left.
+    pub async fn load(&mut self, plan: Plan) -> Result<ProgramId> {
+        Ok(ProgramId(match &mut self.inner {
+            Inner::Cpu { runtime, programs } => {
+                programs.push(runtime.load(Arc::new(plan)));
+                programs.len() - 1
+            }
+            Inner::Gpu(runtime) => runtime.load(Arc::new(plan)).await?,
+        }))
+    }
+
+    /// The plan of a program.
+    pub fn plan(&self, program: ProgramId) -> &Plan {
+        match &self.inner {
+            Inner::Cpu { programs, .. } => programs[program.0].plan(),
+            Inner::Gpu(runtime) => runtime.plan(program.0),
+        }
+    }
+
+    /// Bytes of device memory allocated now, for states and all programs.
+    pub fn allocated(&self) -> Memory {
+        match &self.inner {
+            Inner::Cpu { runtime, programs } => Memory {
+                states: runtime.state_bytes(),
+                inputs: programs.iter().map(|p| p.plan().memory().inputs).sum(),
+                scratch: programs.iter().map(|p| p.plan().memory().scratch).sum(),
+                ..Memory::default()
+            },
+            Inner::Gpu(runtime) => runtime.allocated(),
+        }
+    }
+
+    /// Runs a program once on these inputs. On a GPU this is one submit, and returns before the GPU is done.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an input of the wrong type or a missing one; [`Error::Gpu`], [`Error::DeviceLost`].
+    pub async fn run(&mut self, program: ProgramId, feeds: &[(Value, &Tensor)]) -> Result<()> {
+        self.check(program, feeds)?;
+        match &mut self.inner {
+            Inner::Cpu { runtime, programs } => {
+                let feeds = feeds.iter().map(|(v, t)| (*v, Buf::from_tensor(t))).collect();
+                runtime.run(&mut programs[program.0], feeds, None)
+            }
+            Inner::Gpu(runtime) => runtime.run(program.0, feeds).await,
+        }
+    }
+
+    /// Runs a program step by step and shows each node's outputs to `observe`: for finding faults, not for speed.
+    ///
+    /// # Errors
+    /// As for [`Runtime::run`].
+    pub async fn run_observed(
+        &mut self,
+        program: ProgramId,
+        feeds: &[(Value, &Tensor)],
+        observe: &mut dyn FnMut(&str, &[Tensor]),
+    ) -> Result<()> {
+        self.check(program, feeds)?;
+        match &mut self.inner {
+            Inner::Cpu { runtime, programs } => {
+                let feeds = feeds.iter().map(|(v, t)| (*v, Buf::from_tensor(t))).collect();
+                let plan = programs[program.0].plan().clone();
+                let mut failed = Ok(());
+                let mut see = |s: usize, outputs: &[Buf<f32>]| {
+                    let node = &plan.graph.nodes()[plan.steps[s].node];
+                    let shapes = node.outputs.iter().map(|&v| &plan.graph.info(v).ty.shape);
+                    match outputs.iter().zip(shapes).map(|(b, shape)| b.to_tensor(shape)).collect::<Result<Vec<_>>>() {
+                        Ok(tensors) => observe(&node.name, &tensors),
+                        Err(e) => failed = Err(e),
+                    }
+                };
+                runtime.run(&mut programs[program.0], feeds, Some(&mut see))?;
+                failed
+            }
+            Inner::Gpu(runtime) => runtime.run_observed(program.0, feeds, observe).await,
+        }
+    }
+
+    /// An output of the program's last run. Waits for the GPU.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`], [`Error::DeviceLost`].
+    pub async fn fetch(&mut self, program: ProgramId, v: Value) -> Result<Tensor> {
+        match &mut self.inner {
+            Inner::Cpu { runtime, programs } => {
+                let program = &programs[program.0];
+                runtime.fetch(program, v).to_tensor(&program.plan().graph.info(v).ty.shape)
+            }
+            Inner::Gpu(runtime) => runtime.fetch(program.0, v).await,
+        }
+    }
+
+    /// A state's elements as a tensor of one dimension. Waits for the GPU.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name that no plan has; [`Error::Gpu`], [`Error::DeviceLost`].
+    pub async fn state(&mut self, name: &str) -> Result<Tensor> {
+        match &mut self.inner {
+            Inner::Cpu { runtime, .. } => match runtime.state(name) {
+                Some(buf) => buf.to_tensor(&[buf.len()].into()),
+                None => Err(unknown_state(name)),
+            },
+            Inner::Gpu(runtime) => runtime.state(name).await,
+        }
+    }
+
+    /// Sets a state, making it if no plan has named it yet. Its type and number of elements must be those that plans give it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if a plan already gave it another type or size; [`Error::Gpu`].
+    pub async fn set_state(&mut self, name: &str, data: &Tensor) -> Result<()> {
+        match &mut self.inner {
+            Inner::Cpu { runtime, .. } => {
+                let new = Buf::from_tensor(data);
+                if let Some(old) = runtime.state(name).filter(|old| !old.same_kind(&new)) {
+                    return Err(state_mismatch(name, old.len(), data));
+                }
+                runtime.set_state(name, new);
+                Ok(())
+            }
+            Inner::Gpu(runtime) => runtime.set_state(name, data).await,
+        }
+    }
+
+    /// Waits until the device has done all that it was given.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`], [`Error::DeviceLost`].
+    pub async fn finish(&mut self) -> Result<()> {
+        match &mut self.inner {
+            Inner::Cpu { .. } => Ok(()),
+            Inner::Gpu(runtime) => runtime.finish().await,
+        }
+    }
+
+    fn check(&self, program: ProgramId, feeds: &[(Value, &Tensor)]) -> Result<()> {
+        let plan = self.plan(program);
+        for (v, tensor) in feeds {
+            let info = plan.graph.info(*v);
+            tensor.tensor_type().expect("input", &info.ty).map_err(|e| e.at(&info.name))?;
+        }
+        for v in plan.inputs() {
+            if feeds.iter().all(|(fed, _)| *fed != v) {
+                let info = plan.graph.info(v);
+                return Err(Error::invalid("input", "nothing", &info.ty).at(&info.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An error for a state that no plan has.
+pub(crate) fn unknown_state(name: &str) -> Error {
+    Error::invalid("state", format!("'{name}'"), "the name of a state of a loaded plan")
+}
+
+/// An error for data that don't fit the state they are for.
+pub(crate) fn state_mismatch(name: &str, elements: usize, data: &Tensor) -> Error {
+    Error::invalid("state", data.tensor_type(), format!("{elements} elements of the type that it has")).at(name)
+}

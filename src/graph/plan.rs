@@ -1,0 +1,426 @@
+//! The plan of a run: which nodes, in which order, on which memory. It is complete before anything is allocated.
+//!
+//! Memory is handed out in *storages*, each a buffer of its own: the inputs, the states, and scratch slots that tensors with disjoint
+//! lifetimes share ("greedy by size" for shared objects: Y. Pisarchyk, J. Lee, "Efficient Memory Management for Deep Neural Net
+//! Inference", MLSys 2020 workshop). Slots are buffers rather than ranges of one buffer because WebGPU tracks, and forbids reading
+//! and writing, whole buffers within a dispatch.
+
+use super::{Graph, Origin};
+use crate::error::{Error, Result};
+use crate::op::{DeviceProfile, Dispatch, Recorder, Value};
+use crate::tensor::{DType, TensorType};
+use std::collections::HashMap;
+
+/// Where a tensor lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Location {
+    /// Index of the storage.
+    pub storage: usize,
+    /// First element.
+    pub offset: usize,
+}
+
+/// What a storage is for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StorageKind {
+    /// A tensor that is fed at each run.
+    Input(Value),
+    /// Persistent memory, by name.
+    State(String),
+    /// Memory that tensors of disjoint lifetimes share.
+    Scratch,
+}
+
+/// A buffer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Storage {
+    /// What it is for.
+    pub kind: StorageKind,
+    /// Element type.
+    pub dtype: DType,
+    /// Elements.
+    pub elements: usize,
+}
+
+impl Storage {
+    /// Bytes, rounded up to the 4 that a copy on the GPU moves at least.
+    pub fn bytes(&self) -> u64 {
+        device_bytes(self.dtype, self.elements)
+    }
+}
+
+fn device_bytes(dtype: DType, elements: usize) -> u64 {
+    (elements as u64 * dtype.bytes() as u64).next_multiple_of(4)
+}
+
+/// A node to run.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Index of the node in the graph.
+    pub node: usize,
+    /// Which inputs already lie at their place in output 0.
+    pub placed: Vec<bool>,
+    /// The dispatches, on a GPU.
+    pub dispatches: Vec<Dispatch>,
+    /// Where the dispatches' scratch tensors lie, and their types.
+    pub temps: Vec<(Location, TensorType)>,
+    /// Longest chain of roundings, as the dispatches declared it.
+    pub depth: usize,
+}
+
+/// Bytes of device memory that a plan takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Memory {
+    /// Parameters, optimizer moments, resident data: shared by all plans of a model.
+    pub states: u64,
+    /// Tensors fed at each run.
+    pub inputs: u64,
+    /// Activations, gradients and what else lives within a run.
+    pub scratch: u64,
+    /// Parameters of dispatches.
+    pub uniforms: u64,
+    /// Where results wait for the host.
+    pub staging: u64,
+}
+
+impl Memory {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.states + self.inputs + self.scratch + self.uniforms + self.staging
+    }
+}
+
+/// A graph with an order and a place for every tensor.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The graph.
+    pub graph: Graph,
+    /// The nodes to run, in order.
+    pub steps: Vec<Step>,
+    /// All buffers.
+    pub storages: Vec<Storage>,
+    /// Values that can be fetched after a run.
+    pub outputs: Vec<Value>,
+    locations: Vec<Option<Location>>,
+    memory: Memory,
+}
+
+/// A tensor's memory before storages are assigned: its root tensor, and the offset in that.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Place {
+    root: Value,
+    offset: usize,
+}
+
+struct Lifetime {
+    what: Owner,
+    dtype: DType,
+    elements: usize,
+    first: usize,
+    last: usize,
+}
+
+enum Owner {
+    Root(Value),
+    Temp(usize, usize),
+}
+
+impl Plan {
+    /// Plans a run of `graph` that makes `outputs` and all updates of states. With a `profile` it is a plan for that GPU, and refused
+    /// if the GPU can't hold it; without, one for the CPU.
+    pub fn new(graph: Graph, outputs: &[Value], profile: Option<&DeviceProfile>) -> Result<Plan> {
+        let live = live_nodes(&graph, outputs);
+        let mut places = own_places(&graph);
+        let mut steps: Vec<Step> = Vec::new();
+        let placed = place_inputs(&graph, &live, outputs, &mut places);
+        check_in_place(&graph, &live, &places)?;
+        for &n in &live {
+            let node = &graph.nodes()[n];
+            let placed: Vec<bool> = node.inputs.iter().map(|v| placed.get(v) == Some(&n)).collect();
+            let mut step = Step { node: n, placed, dispatches: Vec::new(), temps: Vec::new(), depth: 1 };
+            if let (Some(profile), None) = (profile, node.op.view()) {
+                let (x, y) = (graph.types(&node.inputs), graph.types(&node.outputs));
+                let mut r = Recorder::new(profile, &x, &y, &step.placed);
+                node.op.gpu(&mut r).map_err(|e| e.at(&node.name))?;
+                step.depth = r.depth();
+                let unplaced = Location { storage: usize::MAX, offset: 0 };
+                step.temps = r.temps.into_iter().map(|t| (unplaced, t)).collect();
+                step.dispatches = r.dispatches;
+            }
+            steps.push(step);
+        }
+        let mut plan = Plan {
+            locations: vec![None; graph.values.len()],
+            graph,
+            steps,
+            storages: Vec::new(),
+            outputs: outputs.to_vec(),
+            memory: Memory::default(),
+        };
+        plan.assign(&places);
+        plan.account(profile);
+        if let Some(profile) = profile {
+            plan.check_fits(profile)?;
+        }
+        Ok(plan)
+    }
+
+    /// Where a value lies; nowhere if no step needs it.
+    pub fn location(&self, v: Value) -> Option<Location> {
+        self.locations[v.0 as usize]
+    }
+
+    /// Bytes of device memory.
+    pub fn memory(&self) -> Memory {
+        self.memory
+    }
+
+    /// Number of dispatches of a run.
+    pub fn n_dispatches(&self) -> usize {
+        self.steps.iter().map(|s| s.dispatches.len()).sum()
+    }
+
+    /// The inputs that a run needs.
+    pub fn inputs(&self) -> Vec<Value> {
+        self.storages
+            .iter()
+            .filter_map(|s| match s.kind {
+                StorageKind::Input(v) => Some(v),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn assign(&mut self, places: &[Place]) {
+        let end = self.steps.len();
+        let mut lifetimes: HashMap<Value, (usize, usize)> = HashMap::new();
+        let mut order: Vec<Value> = Vec::new();
+        let mut touch = |root: Value, at: usize| {
+            let life = lifetimes.entry(root).or_insert_with(|| {
+                order.push(root);
+                (at, at)
+            });
+            life.1 = life.1.max(at);
+        };
+        for (s, step) in self.steps.iter().enumerate() {
+            let node = &self.graph.nodes()[step.node];
+            for v in node.inputs.iter().chain(&node.outputs) {
+                touch(places[v.0 as usize].root, s);
+            }
+        }
+        for v in &self.outputs {
+            touch(places[v.0 as usize].root, end);
+        }
+        let mut storage_of: HashMap<Value, usize> = HashMap::new();
+        let mut scratch: Vec<Lifetime> = Vec::new();
+        for &root in &order {
+            let info = self.graph.info(root);
+            let kind = match info.origin {
+                Origin::Input => StorageKind::Input(root),
+                Origin::State => StorageKind::State(info.name.clone()),
+                Origin::Node { .. } => {
+                    let (first, last) = lifetimes[&root];
+                    let (dtype, elements) = (info.ty.dtype, info.ty.elements());
+                    scratch.push(Lifetime { what: Owner::Root(root), dtype, elements, first, last });
+                    continue;
+                }
+            };
+            storage_of.insert(root, self.storages.len());
+            self.storages.push(Storage { kind, dtype: info.ty.dtype, elements: info.ty.elements() });
+        }
+        for (s, step) in self.steps.iter().enumerate() {
+            for (t, (_, ty)) in step.temps.iter().enumerate() {
+                let (dtype, elements) = (ty.dtype, ty.elements());
+                scratch.push(Lifetime { what: Owner::Temp(s, t), dtype, elements, first: s, last: s });
+            }
+        }
+        // Largest first; a stable sort keeps equal plans equal.
+        scratch.sort_by_key(|l| std::cmp::Reverse(l.elements * l.dtype.bytes()));
+        let mut busy: HashMap<usize, Vec<(usize, usize)>> = HashMap::new();
+        for life in scratch {
+            let fits = |s: &usize| {
+                self.storages[*s].kind == StorageKind::Scratch
+                    && self.storages[*s].dtype == life.dtype
+                    && busy[s].iter().all(|&(first, last)| life.last < first || last < life.first)
+            };
+            // Slots come in descending size, so the last that is free is the tightest.
+            let slot = (0..self.storages.len()).rev().find(|s| busy.contains_key(s) && fits(s)).unwrap_or_else(|| {
+                self.storages.push(Storage { kind: StorageKind::Scratch, dtype: life.dtype, elements: life.elements });
+                self.storages.len() - 1
+            });
+            busy.entry(slot).or_default().push((life.first, life.last));
+            match life.what {
+                Owner::Root(root) => {
+                    storage_of.insert(root, slot);
+                }
+                Owner::Temp(s, t) => self.steps[s].temps[t].0 = Location { storage: slot, offset: 0 },
+            }
+        }
+        for (v, place) in places.iter().enumerate() {
+            self.locations[v] =
+                storage_of.get(&place.root).map(|&storage| Location { storage, offset: place.offset });
+        }
+    }
+
+    fn account(&mut self, profile: Option<&DeviceProfile>) {
+        let mut m = Memory::default();
+        for s in &self.storages {
+            match s.kind {
+                StorageKind::Input(_) => m.inputs += s.bytes(),
+                StorageKind::State(_) => m.states += s.bytes(),
+                StorageKind::Scratch => m.scratch += s.bytes(),
+            }
+        }
+        if let Some(profile) = profile {
+            let slot = |d: &Dispatch| (d.params.len() as u64 * 4).next_multiple_of(u64::from(profile.uniform_alignment));
+            m.uniforms = self.steps.iter().flat_map(|s| &s.dispatches).map(slot).sum();
+            m.staging = self.outputs.iter().map(|&v| self.value_bytes(v)).sum();
+        }
+        self.memory = m;
+    }
+
+    /// Bytes that a value takes on the device.
+    pub fn value_bytes(&self, v: Value) -> u64 {
+        let ty = &self.graph.info(v).ty;
+        device_bytes(ty.dtype, ty.elements())
+    }
+
+    fn check_fits(&self, profile: &DeviceProfile) -> Result<()> {
+        let largest = self.storages.iter().map(Storage::bytes).max().unwrap_or(0);
+        let reason = if largest > profile.max_buffer_bytes {
+            format!("a tensor takes {largest} bytes, and a buffer holds at most {}", profile.max_buffer_bytes)
+        } else if let Some((bytes, name)) = self.largest_binding().filter(|(b, _)| *b > profile.max_binding_bytes) {
+            format!("'{name}' takes {bytes} bytes, and a binding at most {}", profile.max_binding_bytes)
+        } else if let Some(budget) = profile.memory_budget.filter(|&b| self.memory.total() > b) {
+            format!("it takes {} bytes, and the memory budget is {budget}", self.memory.total())
+        } else {
+            return Ok(());
+        };
+        Err(Error::DoesNotFit { device: "this device".to_string(), reason, table: self.table(8) })
+    }
+
+    fn largest_binding(&self) -> Option<(u64, &str)> {
+        let values = self.steps.iter().flat_map(|s| {
+            let node = &self.graph.nodes()[s.node];
+            // A view binds nothing itself; its readers do.
+            let bound = if node.op.view().is_some() { &[][..] } else { &node.inputs };
+            let made = if node.op.view().is_some() { &[][..] } else { &node.outputs };
+            bound.iter().chain(made)
+        });
+        values.map(|&v| (self.value_bytes(v), self.graph.info(v).name.as_str())).max_by_key(|(b, _)| *b)
+    }
+
+    /// The `n` largest tensors with their names, types and bytes, one a line.
+    pub fn table(&self, n: usize) -> String {
+        let mut rows: Vec<(u64, Value)> = Vec::new();
+        for v in 0..self.graph.values.len() as u32 {
+            let v = Value(v);
+            if self.location(v).is_some() {
+                rows.push((self.value_bytes(v), v));
+            }
+        }
+        rows.sort_by_key(|&(bytes, v)| (std::cmp::Reverse(bytes), v));
+        let line = |&(bytes, v): &(u64, Value)| {
+            let info = self.graph.info(v);
+            format!("{bytes:>14} bytes  {}  {}", info.name, info.ty)
+        };
+        rows.iter().take(n).map(line).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Nodes that an output or an update of a state depends on, in order.
+fn live_nodes(graph: &Graph, outputs: &[Value]) -> Vec<usize> {
+    let mut needed = vec![false; graph.values.len()];
+    for v in outputs {
+        needed[v.0 as usize] = true;
+    }
+    let mut live = Vec::new();
+    for (n, node) in graph.nodes().iter().enumerate().rev() {
+        if !node.op.in_place().is_empty() || node.outputs.iter().any(|v| needed[v.0 as usize]) {
+            live.push(n);
+            for v in &node.inputs {
+                needed[v.0 as usize] = true;
+            }
+        }
+    }
+    live.reverse();
+    live
+}
+
+/// Each value in its own memory, but for views and what is updated in place.
+fn own_places(graph: &Graph) -> Vec<Place> {
+    let mut places: Vec<Place> = (0..graph.values.len() as u32).map(|v| Place { root: Value(v), offset: 0 }).collect();
+    for node in graph.nodes() {
+        if let Some(offset) = node.op.view() {
+            let of = places[node.inputs[0].0 as usize];
+            places[node.outputs[0].0 as usize] = Place { root: of.root, offset: of.offset + offset };
+        }
+        for &(i, o) in node.op.in_place() {
+            places[node.outputs[o].0 as usize] = places[node.inputs[i].0 as usize];
+        }
+    }
+    places
+}
+
+/// Lets nodes write directly into the output of the op that would gather them ([`crate::op::Op::placement`]). Returns which values
+/// are so placed, and by which node.
+fn place_inputs(graph: &Graph, live: &[usize], keep: &[Value], places: &mut [Place]) -> HashMap<Value, usize> {
+    let mut placed = HashMap::new();
+    // No node may read and write one buffer, which WebGPU forbids and safe Rust has no borrow for.
+    let conflict = |places: &[Place], root: Value| {
+        live.iter().any(|&n| {
+            let node = &graph.nodes()[n];
+            let overwrites = |o: usize| node.op.in_place().iter().any(|&(_, out)| out == o);
+            let touches = |vs: &[Value]| vs.iter().any(|v| places[v.0 as usize].root == root);
+            let writes = node
+                .outputs
+                .iter()
+                .enumerate()
+                .any(|(o, v)| !overwrites(o) && places[v.0 as usize].root == root && *v != root);
+            writes && node.op.view().is_none() && touches(&node.inputs)
+        })
+    };
+    for &gather in live {
+        let node = &graph.nodes()[gather];
+        for (i, &v) in node.inputs.iter().enumerate() {
+            let Some(offset) = node.op.placement(i) else { continue };
+            let root = node.outputs[0];
+            let is_own = places[v.0 as usize] == Place { root: v, offset: 0 };
+            let is_made = graph.producer(v).is_some();
+            let views_of_it = places.iter().filter(|p| p.root == v).count() > 1;
+            if !is_own || !is_made || views_of_it || keep.contains(&v) || placed.contains_key(&v) {
+                continue;
+            }
+            places[v.0 as usize] = Place { root, offset };
+            if conflict(places, root) {
+                places[v.0 as usize] = Place { root: v, offset: 0 };
+            } else {
+                placed.insert(v, gather);
+            }
+        }
+    }
+    placed
+}
+
+/// A state may not be read, as it was before, after a node has overwritten it.
+fn check_in_place(graph: &Graph, live: &[usize], places: &[Place]) -> Result<()> {
+    let mut overwritten: HashMap<Value, &str> = HashMap::new();
+    for &n in live {
+        let node = &graph.nodes()[n];
+        for v in &node.inputs {
+            let root = places[v.0 as usize].root;
+            // The new contents are read through the updating node's output, whose own place is the same memory.
+            let is_new = graph.producer(*v).is_some_and(|(p, o)| {
+                graph.nodes()[p].op.in_place().iter().any(|&(_, out)| out == o)
+            });
+            if let (Some(by), false) = (overwritten.get(&root), is_new) {
+                let what = format!("state '{}' read after '{by}' overwrote it", graph.info(root).name);
+                return Err(Error::invalid("order of nodes", what, "reads first").at(&node.name));
+            }
+        }
+        for &(i, _) in node.op.in_place() {
+            overwritten.insert(places[node.inputs[i].0 as usize].root, node.op.name());
+        }
+    }
+    Ok(())
+}

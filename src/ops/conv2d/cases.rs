@@ -1,0 +1,137 @@
+//! The shapes that every test and bench of the convolutions runs.
+
+use super::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
+use crate::op::{Case, Op, sample};
+use crate::ops::unary::{Relu, Sigmoid, activation};
+use crate::random::{Seed, Stream};
+use crate::tensor::{Padding, Tensor, Window2d};
+
+/// A convolution's window and sizes; test data follow from it.
+struct Setup {
+    name: &'static str,
+    x: [usize; 4],
+    c_out: usize,
+    window: Window2d,
+    groups: usize,
+    data: fn(u64, Vec<usize>) -> Tensor,
+}
+
+fn normal(seed: u64, shape: Vec<usize>) -> Tensor {
+    sample::normal(seed, shape)
+}
+
+fn setups() -> Vec<Setup> {
+    let base = |name, x, c_out, kernel: [usize; 2]| Setup {
+        name,
+        x,
+        c_out,
+        window: Window2d::new(kernel),
+        groups: 1,
+        data: normal,
+    };
+    let mut s = Stream::new(Seed(20), 0);
+    let mut pick = |least: usize, most: usize| least + s.below((most - least + 1) as u32) as usize;
+    let random = Window2d {
+        kernel: [pick(1, 4), pick(1, 4)],
+        stride: [pick(1, 3), pick(1, 3)],
+        dilation: [pick(1, 2), pick(1, 2)],
+        padding: Padding::Explicit { top: pick(0, 2), bottom: pick(0, 2), left: pick(0, 2), right: pick(0, 2) },
+        ceil: false,
+    };
+    vec![
+        base("one_by_one", [1, 1, 1, 1], 1, [1, 1]),
+        base("mnist_stem", [3, 12, 12, 1], 32, [3, 3]),
+        base("c_5_to_3", [2, 7, 9, 5], 3, [3, 2]),
+        base("vector", [2, 11, 9, 8], 12, [3, 3]),
+        base("pointwise", [2, 6, 5, 12], 20, [1, 1]),
+        Setup {
+            window: Window2d { stride: [2, 2], padding: Padding::Same, ..Window2d::new([3, 3]) },
+            ..base("odd_width_stride_2_same", [2, 10, 7, 3], 8, [3, 3])
+        },
+        Setup {
+            window: Window2d { stride: [3, 4], ..Window2d::new([2, 2]) },
+            ..base("stride_larger_than_kernel", [1, 9, 11, 4], 4, [2, 2])
+        },
+        Setup {
+            window: Window2d { padding: Padding::all(4), ..Window2d::new([5, 5]) },
+            ..base("full_padding", [1, 6, 6, 3], 5, [5, 5])
+        },
+        Setup {
+            window: Window2d {
+                padding: Padding::Explicit { top: 0, bottom: 2, left: 3, right: 1 },
+                dilation: [2, 3],
+                ..Window2d::new([3, 3])
+            },
+            ..base("asymmetric_padding_dilation", [2, 8, 9, 4], 8, [3, 3])
+        },
+        Setup { groups: 2, ..base("groups_2", [2, 7, 6, 8], 16, [3, 3]) },
+        Setup { groups: 3, ..base("groups_3_scalar", [1, 6, 6, 3], 6, [3, 3]) },
+        Setup { groups: 6, ..base("depthwise", [2, 6, 7, 6], 6, [3, 3]) },
+        Setup {
+            data: |seed, shape| sample::positive(seed, shape),
+            ..base("all_positive_deep", [1, 5, 5, 132], 8, [3, 3])
+        },
+        Setup { data: |seed, shape| sample::integers(seed, shape, 3), ..base("integers", [2, 20, 20, 4], 8, [3, 3]) },
+        Setup { window: random, ..base("random_20", [2, 13, 12, 4], 7, [1, 1]) },
+    ]
+}
+
+impl Setup {
+    fn x(&self) -> Tensor {
+        (self.data)(1, self.x.to_vec())
+    }
+
+    fn w(&self) -> Tensor {
+        let [h, w] = self.window.kernel;
+        (self.data)(2, vec![h, w, self.x[3] / self.groups, self.c_out])
+    }
+
+    fn bias(&self) -> Tensor {
+        (self.data)(3, vec![self.c_out])
+    }
+
+    fn dy(&self) -> Tensor {
+        let placed = self.window.place(self.x[1], self.x[2]);
+        let (h, w) = placed.map_or((1, 1), |p| (p.h_out, p.w_out));
+        (self.data)(4, vec![self.x[0], h, w, self.c_out])
+    }
+}
+
+pub(super) fn conv2d() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (i, s) in setups().into_iter().enumerate() {
+        let mut inputs = vec![s.x(), s.w()];
+        if i % 2 == 0 {
+            inputs.push(s.bias());
+        }
+        cases.push(Case::new(s.name, Conv2d::new(s.window, s.groups), inputs));
+    }
+    for (name, f) in [("bias_relu", activation::<Relu>()), ("bias_sigmoid", activation::<Sigmoid>())] {
+        if let Some(op) = Conv2d::new(Window2d::new([3, 3]), 1).with_activation(f) {
+            let inputs = vec![sample::normal(5, [2, 8, 8, 4]), sample::normal(6, [3, 3, 4, 8]), sample::normal(7, [8])];
+            cases.push(Case { name: name.to_string(), op, inputs, differentiable: Vec::new() });
+        }
+    }
+    cases
+}
+
+pub(super) fn grad_input() -> Vec<Case> {
+    let case = |s: Setup| {
+        let op = Conv2dGradInput { window: s.window, groups: s.groups, x_shape: s.x.into() };
+        Case::new(s.name, op, vec![s.dy(), s.w()])
+    };
+    setups().into_iter().map(case).collect()
+}
+
+pub(super) fn grad_weight() -> Vec<Case> {
+    let long = Setup {
+        name: "long_sum",
+        x: [4, 40, 42, 4],
+        c_out: 8,
+        window: Window2d::new([3, 3]),
+        groups: 1,
+        data: |seed, shape| sample::positive(seed, shape),
+    };
+    let case = |s: Setup| Case::new(s.name, Conv2dGradWeight { window: s.window, groups: s.groups }, vec![s.x(), s.dy()]);
+    setups().into_iter().chain([long]).map(case).collect()
+}

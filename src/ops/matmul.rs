@@ -1,0 +1,202 @@
+//! Matrix product with optional transposes, bias and activation: the dense layer and its gradients.
+
+use super::gemm::{self, Gemm};
+use super::reduce::sum;
+use crate::error::{Error, Result};
+use crate::linalg::{Matrix, Real, for_each_row, matmul};
+use crate::op::{
+    Activation, Bound, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, moved_bytes, sample, shader,
+};
+use crate::op::Buffer::{Input, Output};
+use crate::tensor::{DType, TensorType};
+use std::sync::Arc;
+
+/// `y = activation(op(a) op(b) + bias)`, where `op` transposes or not. Inputs `a` [m, k], `b` [k, n] (before transposition the other
+/// way round), and optionally `bias` [n]; output [m, n].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Matmul {
+    /// Whether `a` is given as [k, m].
+    pub transpose_a: bool,
+    /// Whether `b` is given as [n, k].
+    pub transpose_b: bool,
+    activation: Option<Activation>,
+}
+
+impl Matmul {
+    /// A product with these transposes.
+    pub fn new(transpose_a: bool, transpose_b: bool) -> Self {
+        Matmul { transpose_a, transpose_b, activation: None }
+    }
+
+    fn size(&self, a: &TensorType, b: &TensorType) -> Result<[usize; 3]> {
+        let order = |[x, y]: [usize; 2], swap: bool| if swap { [y, x] } else { [x, y] };
+        let [m, k] = order(a.shape.matrix("a")?, self.transpose_a);
+        let [k_b, n] = order(b.shape.matrix("b")?, self.transpose_b);
+        if k == k_b {
+            Ok([m, n, k])
+        } else {
+            let side = if self.transpose_b { "columns" } else { "rows" };
+            Err(Error::invalid("b", format!("shape {} with {k_b} {side}", b.shape), format!("{k} {side}, as a is {}", a.shape)))
+        }
+    }
+
+    fn size_unchecked(&self, a: &TensorType, b: &TensorType) -> [usize; 3] {
+        self.size(a, b).unwrap_or([0; 3])
+    }
+}
+
+impl Op for Matmul {
+    fn name(&self) -> &'static str {
+        "matmul"
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
+        if !(2..=3).contains(&inputs.len()) {
+            return Err(Error::invalid("inputs", inputs.len(), "2 or 3: a, b, bias"));
+        }
+        for (ty, name) in inputs.iter().zip(["a", "b", "bias"]) {
+            ty.expect_dtype(name, DType::F32)?;
+        }
+        let [m, n, _] = self.size(&inputs[0], &inputs[1])?;
+        if let Some(bias) = inputs.get(2) {
+            bias.expect("bias", &TensorType::f32([n]))?;
+        }
+        let shape = crate::tensor::Shape::from([m, n]).checked("output shape")?;
+        Ok(vec![TensorType::f32(shape)])
+    }
+
+    fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
+        refuse_fused(self.activation)?;
+        let (dy, a, b) = (g.dy0()?, g.x(0), g.x(1));
+        let (ta, tb) = (self.transpose_a, self.transpose_b);
+        if g.wants(0) {
+            let da =
+                if ta { g.node(Matmul::new(tb, true), &[b, dy])? } else { g.node(Matmul::new(false, !tb), &[dy, b])? };
+            g.set(0, da);
+        }
+        if g.wants(1) {
+            let db = if tb { g.node(Matmul::new(true, ta), &[dy, a])? } else { g.node(Matmul::new(!ta, false), &[a, dy])? };
+            g.set(1, db);
+        }
+        if g.n_inputs() == 3 && g.wants(2) {
+            let db = g.node(sum(0..1), &[dy])?;
+            g.set(2, db);
+        }
+        Ok(())
+    }
+
+    fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
+        let size = self.size(r.x(0), r.x(1))?;
+        let [m, n, k] = size;
+        let a_row = if self.transpose_a { m } else { k };
+        let b_row = if self.transpose_b { k } else { n };
+        let gemm = Gemm {
+            operand: &OPERAND,
+            consts: vec![("A_ALONG_K", (!self.transpose_a).into()), ("B_ALONG_K", self.transpose_b.into())],
+            size,
+            groups: 1,
+            vector: [a_row, b_row, n].map(|len| len.is_multiple_of(4)),
+            params: Vec::new(),
+            activation: self.activation,
+        };
+        let bias = (r.inputs().len() == 3).then_some(Input(2));
+        gemm.record(r, Input(0), Input(1), bias, Output(0));
+        Ok(())
+    }
+
+    fn cost(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Cost {
+        let [m, n, k] = self.size_unchecked(&inputs[0], &inputs[1]);
+        Cost { flops: 2 * (m * n * k) as u64, bytes: moved_bytes(inputs, outputs) }
+    }
+
+    fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
+        gemm::error_bound(b, &Matmul { activation: None, ..self.clone() }, self.activation)
+    }
+
+    fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Op>> {
+        self.activation.is_none().then(|| Arc::new(Matmul { activation: Some(activation), ..self.clone() }) as Arc<dyn Op>)
+    }
+}
+
+/// Autodiff works on graphs before they are fused: a fused op no longer has the value that its gradient would start from.
+pub(super) fn refuse_fused(activation: Option<Activation>) -> Result<()> {
+    match activation {
+        None => Ok(()),
+        Some(f) => Err(Error::invalid("gradient", format!("an op fused with {}", f.name), "gradients before fusion")),
+    }
+}
+
+/// `y = activation(y + bias)`, row by row.
+pub(super) fn finish_rows<T: Real>(rows: &mut [T], row_len: usize, bias: Option<&[T]>, activation: Option<Activation>) {
+    if let Some(bias) = bias {
+        for row in rows.chunks_mut(row_len) {
+            for (y, &b) in row.iter_mut().zip(bias) {
+                *y += b;
+            }
+        }
+    }
+    if let Some(f) = activation {
+        T::apply(rows, (f.f32, f.f64));
+    }
+}
+
+impl Cpu for Matmul {
+    fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
+        let types = args.input_types();
+        let [m, n, k] = self.size_unchecked(&types[0], &types[1]);
+        let a = if self.transpose_a { Matrix::new(args.x(0), m).t() } else { Matrix::new(args.x(0), k) };
+        let b = if self.transpose_b { Matrix::new(args.x(1), k).t() } else { Matrix::new(args.x(1), n) };
+        let bias = (args.n_inputs() == 3).then(|| args.x(2));
+        let y = args.y(0);
+        matmul([m, n, k], a, b, y, n, false, true);
+        if bias.is_some() || self.activation.is_some() {
+            for_each_row(y, n, |_, row| finish_rows(row, n, bias, self.activation));
+        }
+    }
+}
+
+static OPERAND: Source = shader!("operand/matmul");
+
+/// The list's entry.
+pub static DECLARATIONS: &[Declaration] = &[Declaration {
+    name: "matmul",
+    no_gradient: None,
+    shaders: &[&OPERAND, gemm::SHADERS[0], gemm::SHADERS[1], gemm::SHADERS[2], gemm::SHADERS[3], gemm::SHADERS[4], gemm::SHADERS[5], gemm::SHADERS[6], gemm::SHADERS[7]],
+    cases,
+}];
+
+fn cases() -> Vec<Case> {
+    let mut cases = vec![
+        Case::new("one_by_one", Matmul::default(), vec![sample::normal(1, [1, 1]), sample::normal(2, [1, 1])]),
+        Case::new("odd_sizes", Matmul::default(), vec![sample::normal(3, [37, 13]), sample::normal(4, [13, 45])]),
+        Case::new(
+            "bias",
+            Matmul::default(),
+            vec![sample::normal(5, [70, 20]), sample::normal(6, [20, 36]), sample::normal(7, [36])],
+        ),
+        Case::new(
+            "split_positive",
+            Matmul::default(),
+            vec![sample::positive(8, [5, 1300]), sample::positive(9, [1300, 10]), sample::positive(10, [10])],
+        ),
+        Case::new("integers", Matmul::default(), vec![sample::integers(11, [66, 50], 4), sample::integers(12, [50, 68], 4)]),
+        Case::new("one_row", Matmul::default(), vec![sample::normal(13, [1, 300]), sample::normal(14, [300, 5])]),
+    ];
+    for (ta, tb) in [(false, true), (true, false), (true, true)] {
+        for (name, [m, n, k]) in [("vector", [40, 68, 36]), ("odd", [33, 35, 18])] {
+            let a = if ta { [k, m] } else { [m, k] };
+            let b = if tb { [n, k] } else { [k, n] };
+            let name = format!("{name}_{}{}", if ta { "t" } else { "n" }, if tb { "t" } else { "n" });
+            cases.push(Case::new(name, Matmul::new(ta, tb), vec![sample::normal(15, a), sample::normal(16, b)]));
+        }
+    }
+    if let Some(op) = Matmul::default().with_activation(super::unary::activation::<super::unary::Relu>()) {
+        let inputs = vec![sample::normal(17, [9, 300]), sample::normal(18, [300, 12]), sample::normal(19, [12])];
+        cases.push(Case { name: "bias_relu".to_string(), op, inputs, differentiable: Vec::new() });
+    }
+    if let Some(op) = Matmul::default().with_activation(super::unary::activation::<super::unary::Tanh>()) {
+        let inputs = vec![sample::normal(20, [9, 600]), sample::normal(21, [600, 7]), sample::normal(22, [7])];
+        cases.push(Case { name: "split_bias_tanh".to_string(), op, inputs, differentiable: Vec::new() });
+    }
+    cases
+}

@@ -1,0 +1,167 @@
+"""Outputs and gradients of single ops, by PyTorch in double precision on the CPU.
+
+Writes ops.json beside itself: an array of cases, each with the op's parameters, its inputs, its outputs, the gradient `dy` of the
+first output and the gradients of the inputs. Activations are [n, h, w, c], convolution weights [k_h, k_w, c_in / groups, c_out].
+See README.md.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def quarters(rng, *shape, low=-8, high=8):
+    """Multiples of 1/4: exact in f32, and few digits in the file."""
+    return torch.tensor(rng.integers(low, high + 1, shape) / 4, dtype=torch.float64)
+
+
+def distinct(rng, *shape):
+    """No two equal values, half of them negative: the maximum of any window is unique, and 0 isn't it by default."""
+    n = int(np.prod(shape))
+    return torch.tensor((rng.permutation(n).reshape(shape) - n // 2) / 4, dtype=torch.float64)
+
+
+def array(t):
+    # 13 digits are the same on every machine; the last ones depend on the order of sums.
+    return {"shape": list(t.shape), "data": [float(f"{v:.13g}") for v in t.detach().flatten().tolist()]}
+
+
+def case(op, name, params, inputs, function, dy=None, seed=0, outputs=("y",), without_gradient=()):
+    """Runs `function(**inputs)`, which gives one tensor an output, and differentiates sum(outputs[0] * dy)."""
+    leaves = {k: v.clone() for k, v in inputs.items()}
+    for key, leaf in leaves.items():
+        if key not in without_gradient:
+            leaf.requires_grad_()
+    results = function(**leaves)
+    results = results if isinstance(results, tuple) else (results,)
+    if dy is None:
+        dy = quarters(np.random.default_rng(seed + 1000), *results[0].shape)
+    results[0].backward(dy)
+    return {
+        "op": op,
+        "name": name,
+        "params": params,
+        "inputs": {k: array(v) for k, v in inputs.items()},
+        "outputs": {k: array(v) for k, v in zip(outputs, results)},
+        "dy": array(dy),
+        "gradients": {k: array(v.grad) for k, v in leaves.items() if v.grad is not None},
+    }
+
+
+def to_nchw(x):
+    return x.permute(0, 3, 1, 2)
+
+
+def to_nhwc(x):
+    return x.permute(0, 2, 3, 1)
+
+
+def conv2d(name, seed, x, w, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups=1):
+    """x and w are shapes; padding is (top, bottom, left, right)."""
+    rng = np.random.default_rng(seed)
+    top, bottom, left, right = padding
+
+    def run(x, w, b):
+        padded = F.pad(to_nchw(x), (left, right, top, bottom))
+        return to_nhwc(F.conv2d(padded, w.permute(3, 2, 0, 1), b, stride, 0, dilation, groups)).contiguous()
+
+    params = {
+        "kernel": list(w[:2]),
+        "stride": list(stride),
+        "padding": {"top": top, "bottom": bottom, "left": left, "right": right},
+        "dilation": list(dilation),
+        "groups": groups,
+    }
+    inputs = {"x": quarters(rng, *x), "w": quarters(rng, *w), "b": quarters(rng, w[3])}
+    return case("conv2d", name, params, inputs, run, seed=seed)
+
+
+def pool2d(op, name, seed, x, kernel, stride, padding=0, ceil=False, ties=False):
+    rng = np.random.default_rng(seed)
+
+    def run(x):
+        x = to_nchw(x)
+        if op == "max_pool2d":
+            y = F.max_pool2d(x, kernel, stride, padding, ceil_mode=ceil)
+        else:
+            y = F.avg_pool2d(x, kernel, stride, padding, ceil_mode=ceil, count_include_pad=False)
+        return to_nhwc(y).contiguous()
+
+    params = {"kernel": [kernel] * 2, "stride": [stride] * 2, "padding": {k: padding for k in ("top", "bottom", "left", "right")}, "ceil": ceil}
+    inputs = {"x": quarters(rng, *x, low=-1, high=1) if ties else distinct(rng, *x)}
+    return case(op, name, params, inputs, run, seed=seed)
+
+
+def softmax_cross_entropy(name, seed, n, classes, smoothing=0.0, soft=False, factor=1):
+    """Outputs: the mean over the batch, which the gradient is of, and each sample's loss."""
+    rng = np.random.default_rng(seed)
+    x = quarters(rng, n, classes) * factor
+    if soft:
+        # Sixteenths that sum to 1: a class picked sixteen times.
+        counts = np.stack([np.bincount(rng.integers(0, classes, 16), minlength=classes) for _ in range(n)])
+        labels = torch.tensor(counts / 16, dtype=torch.float64)
+    else:
+        labels = torch.tensor(rng.integers(0, classes, n))
+
+    def run(x, labels):
+        losses = F.cross_entropy(x, labels, reduction="none", label_smoothing=smoothing)
+        return losses.mean(), losses
+
+    params = {"label_smoothing": smoothing, "labels": "probabilities" if soft else "classes", "reduction": "mean"}
+    return case(
+        "softmax_cross_entropy",
+        name,
+        params,
+        {"x": x, "labels": labels},
+        run,
+        dy=torch.tensor(1.0, dtype=torch.float64),
+        outputs=("loss", "losses"),
+        without_gradient=("labels",),
+    )
+
+
+def cases():
+    yield conv2d("stride_2", 1, (2, 7, 6, 3), (3, 3, 3, 4), stride=(2, 2))
+    yield conv2d("asymmetric_padding", 2, (1, 5, 4, 2), (3, 3, 2, 3), padding=(1, 2, 0, 1))
+    yield conv2d("same_padding_stride_2", 3, (1, 6, 8, 1), (3, 3, 1, 5), stride=(2, 2), padding=(0, 1, 0, 1))
+    yield conv2d("dilation_2", 4, (1, 8, 7, 2), (3, 3, 2, 3), dilation=(2, 2))
+    yield conv2d("groups_2", 5, (2, 5, 5, 4), (3, 3, 2, 6), groups=2)
+    yield conv2d("depthwise", 6, (1, 5, 6, 3), (3, 3, 1, 3), padding=(1, 1, 1, 1), groups=3)
+    yield conv2d("all_at_once", 7, (2, 9, 8, 4), (3, 2, 2, 6), (2, 1), (1, 0, 2, 1), (1, 3), 2)
+    yield pool2d("max_pool2d", "overlapping_padded", 11, (2, 7, 8, 3), 3, 2, 1)
+    yield pool2d("max_pool2d", "ceil", 12, (1, 7, 7, 2), 2, 2, ceil=True)
+    yield pool2d("max_pool2d", "overlapping_ceil_padded", 13, (1, 8, 6, 2), 3, 2, 1, ceil=True)
+    # Of equal values the first in the window, row by row, gets the gradient.
+    yield pool2d("max_pool2d", "ties", 14, (1, 6, 6, 2), 3, 2, 1, ties=True)
+    yield pool2d("avg_pool2d", "padding_not_counted", 21, (2, 7, 8, 3), 3, 2, 1)
+    yield pool2d("avg_pool2d", "ceil", 22, (1, 7, 7, 2), 2, 2, ceil=True)
+    yield pool2d("avg_pool2d", "overlapping_ceil_padded", 23, (1, 8, 6, 2), 3, 2, 1, ceil=True)
+    yield softmax_cross_entropy("classes", 31, 4, 7)
+    yield softmax_cross_entropy("label_smoothing", 32, 5, 7, smoothing=0.1)
+    yield softmax_cross_entropy("soft_labels", 33, 4, 6, soft=True)
+    yield softmax_cross_entropy("soft_labels_and_smoothing", 34, 3, 5, smoothing=0.1, soft=True)
+    # Logits to 500 either side: exp overflows unless the largest is taken off first.
+    yield softmax_cross_entropy("large_logits", 35, 4, 5, factor=250)
+
+
+def dump(value, indent=0):
+    """JSON with a line a member, and an array on one line."""
+    if not isinstance(value, dict) or "data" in value:
+        return json.dumps(value, separators=(",", ":"))
+    pad = " " * (indent + 1)
+    members = [f"{pad}{json.dumps(k)}: {dump(v, indent + 1)}" for k, v in value.items()]
+    return "{\n" + ",\n".join(members) + "\n" + " " * indent + "}"
+
+
+def main():
+    torch.set_num_threads(1)
+    (HERE / "ops.json").write_text("[\n" + ",\n".join(dump(c) for c in cases()) + "\n]\n")
+
+
+if __name__ == "__main__":
+    main()
