@@ -72,14 +72,6 @@ pub trait Op: CpuErased + Debug + Send + Sync + Any {
     }
 }
 
-/// Fails unless there are as many inputs as `names`. [`Op::infer`] starts with this, before it looks at any input.
-pub fn expect_inputs(inputs: &[TensorType], names: &[&str]) -> Result<()> {
-    if inputs.len() == names.len() {
-        return Ok(());
-    }
-    Err(Error::invalid("number of inputs", inputs.len(), format!("{} ({})", names.len(), names.join(", "))))
-}
-
 /// Bytes of all inputs and outputs.
 pub fn moved_bytes(inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
     inputs.iter().chain(outputs).map(|t| t.bytes() as u64).sum()
