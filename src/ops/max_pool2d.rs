@@ -260,7 +260,9 @@ fn grad_cases() -> Vec<Case> {
     let case = |name: &str, window: Window2d, x: Tensor, seed: u64, dy: fn(u64, [usize; 4]) -> Tensor| {
         let types = [x.tensor_type()];
         let outputs = run_f64(&MaxPool2d { window }, &types, &[Oracle::from_tensor(&x).view()]);
-        let (Ok(types), Ok(outputs)) = (MaxPool2d { window }.infer(&types), outputs) else { unreachable!("a case of max_pool2d") };
+        let (Ok(types), Ok(outputs)) = (MaxPool2d { window }.infer(&types), outputs) else {
+            unreachable!("a case of max_pool2d")
+        };
         let Ok(shape) = <[usize; 4]>::try_from(types[0].shape.dims()) else { unreachable!("pooling has 4 dimensions") };
         let Oracle::U32(argmax) = outputs[1].clone() else { unreachable!("argmax is u32") };
         let argmax = Tensor::u32(shape, argmax).unwrap_or_else(|_| unreachable!("made to fit"));

@@ -15,9 +15,14 @@ macro_rules! ops {
 }
 
 mod pool_window;
+mod row_reduction;
 
 ops! {
+    accuracy,
     avg_pool2d,
     max_pool2d,
+    mean_squared_error,
+    softmax,
+    softmax_cross_entropy,
     view,
 }
