@@ -105,9 +105,7 @@ impl Device {
 
     async fn open(adapter: Option<gpu::Adapter>) -> Result<Device> {
         Ok(match adapter {
-            Some(adapter) => {
-                Device { kind: Kind::Gpu(Arc::new(gpu::Gpu::open(adapter, GpuOptions::from_env()).await?)) }
-            }
+            Some(adapter) => Device { kind: Kind::Gpu(Arc::new(gpu::Gpu::open(adapter, GpuOptions::from_env()).await?)) },
             None => Device::cpu(),
         })
     }

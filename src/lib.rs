@@ -1,7 +1,7 @@
 //! Convolutional networks on any GPU.
 
-pub mod data;
 pub mod cpu;
+pub mod data;
 pub mod device;
 pub mod error;
 pub mod gpu;

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::linalg::Real;
 use crate::tensor::{DType, Data, Shape, Tensor, TensorType};
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -151,6 +151,17 @@ pub struct Activation {
     pub lipschitz: f64,
     /// Rounding error of the shader's value, for an argument and its exact result.
     pub error: fn(f64, f64) -> f64,
+}
+
+impl Activation {
+    /// Replaces each element by its function value, in the precision that `T` is.
+    pub fn apply<T: Real>(&self, v: &mut [T]) {
+        if TypeId::of::<T>() == TypeId::of::<f32>() {
+            v.iter_mut().for_each(|x| *x = T::from_f32((self.f32)(x.to_f32())));
+        } else {
+            v.iter_mut().for_each(|x| *x = T::from_f64((self.f64)(x.to_f64())));
+        }
+    }
 }
 
 impl PartialEq for Activation {
@@ -424,15 +435,6 @@ impl<'a, T> ViewMut<'a, T> {
                 (ViewMut::U8(a), ViewMut::U8(b))
             }
         }
-    }
-}
-
-/// Fails unless there is an input for each of `names`.
-pub fn expect_inputs(inputs: &[TensorType], names: &[&str]) -> Result<()> {
-    if inputs.len() == names.len() {
-        Ok(())
-    } else {
-        Err(Error::invalid("inputs", inputs.len(), format!("{}: {}", names.len(), names.join(", "))))
     }
 }
 
@@ -797,7 +799,7 @@ pub struct Kernel {
     /// The files, imports first.
     pub parts: Vec<&'static Source>,
     /// New values for `const NAME: T = ...;` and `alias NAME = ...;` lines, as WGSL.
-    pub consts: Vec<(&'static str, String)>,
+    pub consts: Vec<(&'static str, ConstValue)>,
     /// Whether it uses subgroup operations.
     pub subgroups: bool,
 }
@@ -812,7 +814,7 @@ impl Kernel {
 
     /// Sets a `const` line: `u32` values get their suffix.
     pub fn set(mut self, name: &'static str, value: impl Into<ConstValue>) -> Self {
-        self.consts.push((name, value.into().0));
+        self.consts.push((name, value.into()));
         self
     }
 
@@ -826,6 +828,12 @@ impl Kernel {
 /// A value of a WGSL `const` or `alias` line.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ConstValue(String);
+
+impl std::fmt::Display for ConstValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl From<u32> for ConstValue {
     fn from(v: u32) -> Self {
@@ -861,6 +869,9 @@ pub struct Dispatch {
     /// Workgroups.
     pub grid: [u32; 3],
 }
+
+/// Most iterations of all loops of an invocation together: some drivers silently stop at 65,535.
+pub const MAX_ITERATIONS: usize = 32_768;
 
 /// Collects the dispatches of an op for a device. What [`Op::gpu`] is handed.
 #[derive(Debug)]

@@ -79,8 +79,7 @@ pub async fn best() -> Option<Adapter> {
 pub async fn named(name: &str) -> Option<Adapter> {
     let wanted = name.to_lowercase();
     let mut all = adapters().await.into_iter();
-    let found =
-        if wanted == "gpu" { all.next() } else { all.find(|a| a.get_info().name.to_lowercase().contains(&wanted)) };
+    let found = if wanted == "gpu" { all.next() } else { all.find(|a| a.get_info().name.to_lowercase().contains(&wanted)) };
     if let Some(info) = found.as_ref().map(wgpu::Adapter::get_info)
         && info.device_type == wgpu::DeviceType::Cpu
     {

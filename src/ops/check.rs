@@ -14,6 +14,7 @@ use std::sync::Arc;
 pub fn profile() -> DeviceProfile {
     DeviceProfile {
         main_loop: MainLoop::Tiled,
+        tile: None,
         subgroup_len: None,
         max_binding_bytes: 128 << 20,
         max_buffer_bytes: 256 << 20,

@@ -5,6 +5,9 @@ use crate::op::Declaration;
 #[cfg(test)]
 pub(crate) mod check;
 mod elements;
+pub mod gemm;
+mod pool_window;
+mod row_reduction;
 mod running_error;
 mod update;
 
@@ -21,16 +24,24 @@ macro_rules! ops {
 }
 
 ops! {
+    accuracy,
     adadelta_update,
     adam_update,
+    avg_pool2d,
     binary,
+    conv2d,
     dropout,
     fill,
     gather_rows,
+    matmul,
+    max_pool2d,
+    mean_squared_error,
     pack,
     reduce,
     scale,
     sgd_update,
+    softmax,
+    softmax_cross_entropy,
     track,
     unary,
     view,
