@@ -355,6 +355,17 @@ impl Runtime {
         }
     }
 
+    /// Whether kernels kept to their buffers ([`GpuOptions::guard`]); nothing to look at on the CPU backend.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] naming the buffer behind whose end a kernel wrote.
+    pub async fn check_guards(&mut self, program: ProgramId) -> Result<()> {
+        match &mut self.inner {
+            Inner::Cpu { .. } => Ok(()),
+            Inner::Gpu(runtime) => runtime.check_guards(program.0).await,
+        }
+    }
+
     fn check(&self, program: ProgramId, feeds: &[(Value, &Tensor)]) -> Result<()> {
         let plan = self.plan(program);
         for (v, tensor) in feeds {

@@ -718,6 +718,23 @@ pub struct DeviceProfile {
     pub memory_budget: Option<u64>,
 }
 
+impl DeviceProfile {
+    /// What every WebGPU device has: the default limits, no subgroups.
+    pub fn baseline() -> DeviceProfile {
+        DeviceProfile {
+            main_loop: MainLoop::Tiled,
+            tile: None,
+            subgroup_len: None,
+            max_binding_bytes: 128 << 20,
+            max_buffer_bytes: 256 << 20,
+            max_workgroups: 65_535,
+            storage_alignment: 256,
+            uniform_alignment: 256,
+            memory_budget: None,
+        }
+    }
+}
+
 /// A tensor that a dispatch binds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Buffer {

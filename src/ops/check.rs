@@ -3,27 +3,11 @@
 
 use crate::error::Result;
 use crate::op::{
-    Bound, Case, CpuArgs, Declaration, DeviceProfile, Gradient, MainLoop, NodeBuilder, Op, Oracle, Recorder, Value, View,
-    ViewMut, run_f64,
+    Bound, Case, CpuArgs, Declaration, DeviceProfile, Gradient, NodeBuilder, Op, Oracle, Recorder, Value, View, ViewMut, run_f64,
 };
 use crate::random::{Seed, Stream};
 use crate::tensor::{Data, Tensor, TensorType};
 use std::sync::Arc;
-
-/// The limits that every device has.
-pub fn profile() -> DeviceProfile {
-    DeviceProfile {
-        main_loop: MainLoop::Tiled,
-        tile: None,
-        subgroup_len: None,
-        max_binding_bytes: 128 << 20,
-        max_buffer_bytes: 256 << 20,
-        max_workgroups: 65_535,
-        storage_alignment: 256,
-        uniform_alignment: 256,
-        memory_budget: None,
-    }
-}
 
 /// Checks all cases of these ops.
 pub fn declarations(list: &[Declaration]) {
@@ -72,7 +56,7 @@ fn single_precision(op: &str, case: &Case) {
     let mut args = CpuArgs::new(&types, &output_types, views.collect(), writes.collect(), Vec::new());
     case.op.cpu_f32(&mut args);
 
-    let profile = profile();
+    let profile = DeviceProfile::baseline();
     let mut r = Recorder::new(&profile, &types, &output_types, &[]);
     case.op.gpu(&mut r).unwrap();
     let bound = Bound { types: &types, inputs: &inputs, outputs: &want, depth: r.depth() };

@@ -168,7 +168,7 @@ mod tests {
         let want: Vec<f32> = (0..200).map(|i| [(64..74, 9.0), (128..192, 2.0)].iter().find(|(r, _)| r.contains(&i)).map_or(0.0, |x| x.1)).collect();
         assert_eq!(y, want);
 
-        let profile = check::profile();
+        let profile = DeviceProfile::baseline();
         let kernels = |placed: &[bool]| {
             let mut r = Recorder::new(&profile, &types, &out, placed);
             op.gpu(&mut r).unwrap();

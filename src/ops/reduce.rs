@@ -439,7 +439,7 @@ mod tests {
 
     #[test]
     fn passes_are_short_and_few() {
-        let profile = check::profile();
+        let profile = DeviceProfile::baseline();
         for (shape, axes, most) in [
             (vec![128, 24, 24, 32], 0..3, 2),
             (vec![128, 24, 24, 3], 0..3, 2),
