@@ -148,7 +148,7 @@ fn cases() -> Vec<Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{View, ViewMut};
+    use crate::op::{DeviceProfile, View, ViewMut};
     use crate::ops::check;
 
     #[test]

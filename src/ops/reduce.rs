@@ -395,7 +395,7 @@ fn broadcast_cases() -> Vec<Case> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::{View, run_f64};
+    use crate::op::{DeviceProfile, View, run_f64};
     use crate::ops::check;
 
     #[test]
