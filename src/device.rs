@@ -105,9 +105,7 @@ impl Device {
 
     async fn open(adapter: Option<gpu::Adapter>) -> Result<Device> {
         Ok(match adapter {
-            Some(adapter) => {
-                Device { kind: Kind::Gpu(Arc::new(gpu::Gpu::open(adapter, GpuOptions::from_env()).await?)) }
-            }
+            Some(adapter) => Device { kind: Kind::Gpu(Arc::new(gpu::Gpu::open(adapter, GpuOptions::from_env()).await?)) },
             None => Device::cpu(),
         })
     }
@@ -354,6 +352,17 @@ impl Runtime {
         match &mut self.inner {
             Inner::Cpu { .. } => Ok(()),
             Inner::Gpu(runtime) => runtime.finish().await,
+        }
+    }
+
+    /// Whether kernels kept to their buffers ([`GpuOptions::guard`]); nothing to look at on the CPU backend.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] naming the buffer behind whose end a kernel wrote.
+    pub async fn check_guards(&mut self, program: ProgramId) -> Result<()> {
+        match &mut self.inner {
+            Inner::Cpu { .. } => Ok(()),
+            Inner::Gpu(runtime) => runtime.check_guards(program.0).await,
         }
     }
 

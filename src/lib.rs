@@ -1,7 +1,12 @@
 //! Convolutional networks on any GPU.
 
-pub mod data;
+pub use device::{Device, Runtime};
+pub use error::{Error, Result};
+pub use random::Seed;
+pub use tensor::Tensor;
+
 pub mod cpu;
+pub mod data;
 pub mod device;
 pub mod error;
 pub mod gpu;
@@ -10,4 +15,5 @@ pub mod linalg;
 pub mod op;
 pub mod ops;
 pub mod random;
+pub mod selftest;
 pub mod tensor;

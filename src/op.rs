@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::linalg::Real;
 use crate::tensor::{DType, Data, Shape, Tensor, TensorType};
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -77,6 +77,15 @@ pub fn moved_bytes(inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
     inputs.iter().chain(outputs).map(|t| t.bytes() as u64).sum()
 }
 
+/// Fails unless there is one input for each of these names: the first line of an [`Op::infer`].
+pub fn expect_inputs(inputs: &[TensorType], names: &[&str]) -> Result<()> {
+    if inputs.len() == names.len() {
+        Ok(())
+    } else {
+        Err(Error::invalid("inputs", inputs.len(), format!("{} ({})", names.len(), names.join(", "))))
+    }
+}
+
 /// The CPU implementation of an op, written once for `f32` (the CPU backend) and `f64` (the oracle).
 pub trait Cpu {
     /// Computes the outputs.
@@ -142,6 +151,17 @@ pub struct Activation {
     pub lipschitz: f64,
     /// Rounding error of the shader's value, for an argument and its exact result.
     pub error: fn(f64, f64) -> f64,
+}
+
+impl Activation {
+    /// Replaces each element by its function value, in the precision that `T` is.
+    pub fn apply<T: Real>(&self, v: &mut [T]) {
+        if TypeId::of::<T>() == TypeId::of::<f32>() {
+            v.iter_mut().for_each(|x| *x = T::from_f32((self.f32)(x.to_f32())));
+        } else {
+            v.iter_mut().for_each(|x| *x = T::from_f64((self.f64)(x.to_f64())));
+        }
+    }
 }
 
 impl PartialEq for Activation {
@@ -418,15 +438,6 @@ impl<'a, T> ViewMut<'a, T> {
     }
 }
 
-/// Fails unless there is an input for each of `names`.
-pub fn expect_inputs(inputs: &[TensorType], names: &[&str]) -> Result<()> {
-    if inputs.len() == names.len() {
-        Ok(())
-    } else {
-        Err(Error::invalid("inputs", inputs.len(), format!("{}: {}", names.len(), names.join(", "))))
-    }
-}
-
 /// Elements to which a tensor inside a page is aligned: 256 bytes, WebGPU's default alignment of a storage binding.
 pub const PAGE_ALIGNMENT: usize = 64;
 
@@ -484,6 +495,75 @@ impl Bound<'_> {
     /// A bound for output 0, element by element: `f(element index, oracle's value)`.
     pub fn each(&self, f: impl Fn(usize, f64) -> f64) -> Vec<Vec<f64>> {
         vec![self.outputs[0].real().iter().enumerate().map(|(i, &y)| f(i, y)).collect()]
+    }
+}
+
+/// How far a device's outputs are from the oracle's, where they are furthest as a share of the bound.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Worst {
+    /// Difference over bound: at most 1 is a pass, NaN or more is not.
+    pub share: f64,
+    /// Which output.
+    pub output: usize,
+    /// Which element.
+    pub element: usize,
+    /// The device's value.
+    pub got: f64,
+    /// The oracle's.
+    pub want: f64,
+    /// The largest difference allowed.
+    pub bound: f64,
+}
+
+/// Compares a device's outputs `got` with those of the f64 oracle on the same inputs, in units of the op's error bound at `depth`.
+///
+/// # Errors
+/// [`Error::Invalid`] if an output has another type or size than the oracle's.
+pub fn compare(op: &dyn Op, types: &[TensorType], inputs: &[Oracle], got: &[Tensor], depth: usize) -> Result<Worst> {
+    let views: Vec<_> = inputs.iter().map(Buf::view).collect();
+    let outputs = run_f64(op, types, &views)?;
+    let bounds = op.error_bound(&Bound { types, inputs, outputs: &outputs, depth })?;
+    if got.len() != outputs.len() {
+        return Err(Error::invalid("outputs", got.len(), outputs.len()));
+    }
+    let mut worst = Worst::default();
+    for (output, (want, got)) in outputs.iter().zip(got).enumerate() {
+        let got = Buf::<f64>::from_tensor(got);
+        if !want.same_kind(&got) {
+            return Err(Error::invalid(format!("output {output}"), format!("{} elements", got.len()), want.len()));
+        }
+        let bound = bounds.get(output).map_or(&[][..], Vec::as_slice);
+        for element in 0..want.len() {
+            let (w, g, b) = match (want, &got) {
+                (Buf::Real(w), Buf::Real(g)) => (w[element], g[element], bound[element]),
+                (Buf::U32(w), Buf::U32(g)) => (f64::from(w[element]), f64::from(g[element]), 0.0),
+                (Buf::U8(w), Buf::U8(g)) => (f64::from(w[element]), f64::from(g[element]), 0.0),
+                _ => unreachable!("of the same kind"),
+            };
+            let share = share_of_bound(g, w, b);
+            if share.is_nan() || share > worst.share {
+                worst = Worst { share, output, element, got: g, want: w, bound: b };
+            }
+            if share.is_nan() {
+                return Ok(worst);
+            }
+        }
+    }
+    Ok(worst)
+}
+
+/// `|got - want| / bound`: 0 where both are the same value, NaN or infinity; NaN where only one is a NaN.
+fn share_of_bound(got: f64, want: f64, bound: f64) -> f64 {
+    // The oracle runs in double precision: what overflows single precision must overflow on the device.
+    let overflows = want.is_finite() && (want as f32).is_infinite() && got.is_infinite() && (got > 0.0) == (want > 0.0);
+    if got == want || (got.is_nan() && want.is_nan()) || overflows {
+        0.0
+    } else if got.is_nan() || want.is_nan() || bound.is_nan() {
+        f64::NAN
+    } else if bound == 0.0 {
+        f64::INFINITY
+    } else {
+        (got - want).abs() / bound
     }
 }
 
@@ -597,6 +677,10 @@ pub static RANDOM: Source = shader!("shared/random");
 pub static ACTIVATION: Source = shader!("shared/activation");
 /// Number of a workgroup in a grid of [`Recorder::linear_grid`].
 pub static GRID: Source = shader!("shared/grid");
+/// `Element` of elementwise kernels: four f32.
+pub static ELEMENTS_VEC4: Source = shader!("shared/elements_vec4");
+/// `Element` of elementwise kernels: one f32.
+pub static ELEMENTS_SCALAR: Source = shader!("shared/elements_scalar");
 /// Bit test for NaN and infinity in WGSL.
 pub static FINITE: Source = shader!("shared/finite");
 
@@ -632,6 +716,23 @@ pub struct DeviceProfile {
     pub uniform_alignment: u32,
     /// Bytes of device memory that a plan may take, if the user set a budget.
     pub memory_budget: Option<u64>,
+}
+
+impl DeviceProfile {
+    /// What every WebGPU device has: the default limits, no subgroups.
+    pub fn baseline() -> DeviceProfile {
+        DeviceProfile {
+            main_loop: MainLoop::Tiled,
+            tile: None,
+            subgroup_len: None,
+            max_binding_bytes: 128 << 20,
+            max_buffer_bytes: 256 << 20,
+            max_workgroups: 65_535,
+            storage_alignment: 256,
+            uniform_alignment: 256,
+            memory_budget: None,
+        }
+    }
 }
 
 /// A tensor that a dispatch binds.
@@ -715,7 +816,7 @@ pub struct Kernel {
     /// The files, imports first.
     pub parts: Vec<&'static Source>,
     /// New values for `const NAME: T = ...;` and `alias NAME = ...;` lines, as WGSL.
-    pub consts: Vec<(&'static str, String)>,
+    pub consts: Vec<(&'static str, ConstValue)>,
     /// Whether it uses subgroup operations.
     pub subgroups: bool,
 }
@@ -730,7 +831,7 @@ impl Kernel {
 
     /// Sets a `const` line: `u32` values get their suffix.
     pub fn set(mut self, name: &'static str, value: impl Into<ConstValue>) -> Self {
-        self.consts.push((name, value.into().0));
+        self.consts.push((name, value.into()));
         self
     }
 
@@ -744,6 +845,12 @@ impl Kernel {
 /// A value of a WGSL `const` or `alias` line.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ConstValue(String);
+
+impl std::fmt::Display for ConstValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl From<u32> for ConstValue {
     fn from(v: u32) -> Self {
@@ -779,6 +886,9 @@ pub struct Dispatch {
     /// Workgroups.
     pub grid: [u32; 3],
 }
+
+/// Most iterations of all loops of an invocation together: some drivers silently stop at 65,535.
+pub const MAX_ITERATIONS: usize = 32_768;
 
 /// Collects the dispatches of an op for a device. What [`Op::gpu`] is handed.
 #[derive(Debug)]

@@ -357,6 +357,10 @@ pub struct Placed2d {
     pub pad_top: usize,
     /// Columns of padding left of the input.
     pub pad_left: usize,
+    /// Rows of padding below the input.
+    pub pad_bottom: usize,
+    /// Columns of padding right of the input.
+    pub pad_right: usize,
 }
 
 impl Window2d {
@@ -365,7 +369,7 @@ impl Window2d {
         Window2d { kernel, stride: [1, 1], dilation: [1, 1], padding: Padding::Valid, ceil: false }
     }
 
-    /// Output size and leading padding on an input of `h_in` by `w_in`. Fails, naming the argument, for a zero or oversized
+    /// Output size and padding on an input of `h_in` by `w_in`. Fails, naming the argument, for a zero or oversized
     /// argument and for a window larger than the padded input.
     pub fn place(&self, h_in: usize, w_in: usize) -> Result<Placed2d> {
         let pads = match self.padding {
@@ -373,12 +377,12 @@ impl Window2d {
             Padding::Same => [None; 2],
             Padding::Explicit { top, bottom, left, right } => [Some((top, bottom)), Some((left, right))],
         };
-        let (h_out, pad_top) = self.place_axis(0, "height", h_in, pads[0])?;
-        let (w_out, pad_left) = self.place_axis(1, "width", w_in, pads[1])?;
-        Ok(Placed2d { h_out, w_out, pad_top, pad_left })
+        let (h_out, pad_top, pad_bottom) = self.place_axis(0, "height", h_in, pads[0])?;
+        let (w_out, pad_left, pad_right) = self.place_axis(1, "width", w_in, pads[1])?;
+        Ok(Placed2d { h_out, w_out, pad_top, pad_left, pad_bottom, pad_right })
     }
 
-    fn place_axis(&self, axis: usize, side: &str, len: usize, pad: Option<(usize, usize)>) -> Result<(usize, usize)> {
+    fn place_axis(&self, axis: usize, side: &str, len: usize, pad: Option<(usize, usize)>) -> Result<(usize, usize, usize)> {
         // Sums of two of these stay far inside usize, and every one fits a u32 of a shader's parameters.
         const LARGEST: usize = 1 << 24;
         let in_range = |what: &str, v: usize, least: usize| {
@@ -412,7 +416,7 @@ impl Window2d {
         if self.ceil && !(padded - span).is_multiple_of(stride) && out * stride < len + before {
             out += 1;
         }
-        Ok((out, before))
+        Ok((out, before, after))
     }
 }
 

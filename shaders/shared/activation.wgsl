@@ -3,24 +3,76 @@
 
 const ACTIVATION: u32 = 0u; // 0 is none: y = x
 
-fn relu(x: vec4<f32>) -> vec4<f32> {
-    // By bits, so that NaN stays NaN: max(NaN, 0) may be 0.
+// NaN by its bits: compilers of shaders may assume that there is none.
+fn nan_lanes(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+}
+
+// Lanes that are zero or negative, by bits so that NaN is not among them.
+fn nonpositive_lanes(x: vec4<f32>) -> vec4<bool> {
     let bits = bitcast<vec4<u32>>(x);
-    let nan = (bits & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
     let negative = (bits >> vec4<u32>(31u)) == vec4<u32>(1u);
-    return select(x, vec4<f32>(0.0), negative & !nan);
+    return (negative | (bits == vec4<u32>(0u))) & !nan_lanes(x);
+}
+
+fn relu(x: vec4<f32>) -> vec4<f32> {
+    return select(x, vec4<f32>(0.0), nonpositive_lanes(x));
+}
+
+// exp of a negative number only, so that nothing overflows: 1 / (1 + e^-x), or e^x / (1 + e^x) for negative x.
+fn sigmoid(x: vec4<f32>) -> vec4<f32> {
+    let e = exp(-abs(x));
+    let y = select(vec4<f32>(1.0), e, x < vec4<f32>(0.0)) / (vec4<f32>(1.0) + e);
+    return select(y, x, nan_lanes(x));
+}
+
+// After tanhf of the Cephes library (S. Moshier): an odd polynomial near 0, where 1 - 2 / (e^2x + 1) would cancel. From 15 on the
+// result is 1 and e^2x need not overflow.
+fn hyperbolic_tangent(x: vec4<f32>) -> vec4<f32> {
+    let a = min(abs(x), vec4<f32>(15.0));
+    let far = vec4<f32>(1.0) - vec4<f32>(2.0) / (exp(2.0 * a) + vec4<f32>(1.0));
+    let z = a * a;
+    var p = vec4<f32>(-5.70498872745e-3);
+    p = p * z + vec4<f32>(2.06390887954e-2);
+    p = p * z + vec4<f32>(-5.37397155531e-2);
+    p = p * z + vec4<f32>(1.33314422036e-1);
+    p = p * z + vec4<f32>(-3.33332819422e-1);
+    let near = p * z * a + a;
+    let magnitude = select(far, near, a < vec4<f32>(0.625));
+    return select(select(magnitude, -magnitude, x < vec4<f32>(0.0)), x, nan_lanes(x));
 }
 
 fn activate(x: vec4<f32>) -> vec4<f32> {
-    if (ACTIVATION == 1u) {
-        return relu(x);
+    switch ACTIVATION {
+        case 1u: {
+            return relu(x);
+        }
+        case 2u: {
+            return sigmoid(x);
+        }
+        case 3u: {
+            return hyperbolic_tangent(x);
+        }
+        default: {
+            return x;
+        }
     }
-    return x;
 }
 
 fn activate_grad(y: vec4<f32>, dy: vec4<f32>) -> vec4<f32> {
-    if (ACTIVATION == 1u) {
-        return select(dy, vec4<f32>(0.0), y == vec4<f32>(0.0));
+    switch ACTIVATION {
+        case 1u: {
+            return select(dy, vec4<f32>(0.0), nonpositive_lanes(y));
+        }
+        case 2u: {
+            return dy * (y * (vec4<f32>(1.0) - y));
+        }
+        case 3u: {
+            // Not 1 - y^2, which loses digits where y is near 1.
+            return dy * ((vec4<f32>(1.0) - y) * (vec4<f32>(1.0) + y));
+        }
+        default: {
+            return dy;
+        }
     }
-    return dy;
 }

@@ -92,11 +92,8 @@ impl<T: Precision> Runtime<T> {
         for s in 0..plan.steps.len() {
             self.step(program, &plan, s);
             if let Some(observe) = observe.as_mut() {
-                let outputs: Vec<Buf<T>> = plan.graph.nodes()[plan.steps[s].node]
-                    .outputs
-                    .iter()
-                    .map(|&v| Buf::copy(self.look(program, v)))
-                    .collect();
+                let outputs: Vec<Buf<T>> =
+                    plan.graph.nodes()[plan.steps[s].node].outputs.iter().map(|&v| Buf::copy(self.look(program, v))).collect();
                 observe(s, &outputs);
             }
         }
@@ -205,4 +202,3 @@ impl<T: Precision> Program<T> {
         &self.plan
     }
 }
-

@@ -4,7 +4,7 @@
 use super::Graph;
 use crate::error::Result;
 use crate::op::{Gradient, Value};
-use crate::ops::binary::add;
+use crate::ops::binary::{Add, Binary};
 use crate::ops::fill::Fill;
 use crate::tensor::DType;
 
@@ -53,7 +53,7 @@ impl Graph {
                 let slot = x.0 as usize;
                 grads[slot] = Some(match grads[slot] {
                     None => dx,
-                    Some(sum) => self.node(add(), &[sum, dx])?,
+                    Some(sum) => self.node(Binary::<Add>::new(), &[sum, dx])?,
                 });
             }
         }

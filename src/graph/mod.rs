@@ -137,11 +137,8 @@ impl NodeBuilder for Graph {
         }
         let node = self.nodes.len();
         let name = self.scope.clone();
-        let outputs: Vec<Value> = outputs
-            .into_iter()
-            .enumerate()
-            .map(|(output, ty)| self.value(ty, Origin::Node { node, output }, &name))
-            .collect();
+        let outputs: Vec<Value> =
+            outputs.into_iter().enumerate().map(|(output, ty)| self.value(ty, Origin::Node { node, output }, &name)).collect();
         self.nodes.push(Node { name, op, inputs: inputs.to_vec(), outputs: outputs.clone() });
         Ok(outputs)
     }

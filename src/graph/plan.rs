@@ -79,7 +79,7 @@ pub struct Memory {
     pub scratch: u64,
     /// Parameters of dispatches.
     pub uniforms: u64,
-    /// Where results wait for the host.
+    /// Where a result waits for the host.
     pub staging: u64,
 }
 
@@ -257,8 +257,7 @@ impl Plan {
             }
         }
         for (v, place) in places.iter().enumerate() {
-            self.locations[v] =
-                storage_of.get(&place.root).map(|&storage| Location { storage, offset: place.offset });
+            self.locations[v] = storage_of.get(&place.root).map(|&storage| Location { storage, offset: place.offset });
         }
     }
 
@@ -274,7 +273,7 @@ impl Plan {
         if let Some(profile) = profile {
             let slot = |d: &Dispatch| (d.params.len() as u64 * 4).next_multiple_of(u64::from(profile.uniform_alignment));
             m.uniforms = self.steps.iter().flat_map(|s| &s.dispatches).map(slot).sum();
-            m.staging = self.outputs.iter().map(|&v| self.value_bytes(v)).sum();
+            m.staging = self.outputs.iter().map(|&v| self.value_bytes(v)).max().unwrap_or(0);
         }
         self.memory = m;
     }
@@ -372,11 +371,8 @@ fn place_inputs(graph: &Graph, live: &[usize], keep: &[Value], places: &mut [Pla
             let node = &graph.nodes()[n];
             let overwrites = |o: usize| node.op.in_place().iter().any(|&(_, out)| out == o);
             let touches = |vs: &[Value]| vs.iter().any(|v| places[v.0 as usize].root == root);
-            let writes = node
-                .outputs
-                .iter()
-                .enumerate()
-                .any(|(o, v)| !overwrites(o) && places[v.0 as usize].root == root && *v != root);
+            let writes =
+                node.outputs.iter().enumerate().any(|(o, v)| !overwrites(o) && places[v.0 as usize].root == root && *v != root);
             writes && node.op.view().is_none() && touches(&node.inputs)
         })
     };
@@ -410,9 +406,7 @@ fn check_in_place(graph: &Graph, live: &[usize], places: &[Place]) -> Result<()>
         for v in &node.inputs {
             let root = places[v.0 as usize].root;
             // The new contents are read through the updating node's output, whose own place is the same memory.
-            let is_new = graph.producer(*v).is_some_and(|(p, o)| {
-                graph.nodes()[p].op.in_place().iter().any(|&(_, out)| out == o)
-            });
+            let is_new = graph.producer(*v).is_some_and(|(p, o)| graph.nodes()[p].op.in_place().iter().any(|&(_, out)| out == o));
             if let (Some(by), false) = (overwritten.get(&root), is_new) {
                 let what = format!("state '{}' read after '{by}' overwrote it", graph.info(root).name);
                 return Err(Error::invalid("order of nodes", what, "reads first").at(&node.name));

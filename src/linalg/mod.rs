@@ -7,5 +7,5 @@ mod real;
 
 pub use im2col::{Im2col, column_block_rows};
 pub use matmul::{Matrix, matmul};
-pub use parallel::{for_each_chunk, for_each_chunk_with, for_each_row, for_each_row_2, map_indices};
+pub use parallel::{for_each_chunk, for_each_chunk_with, for_each_chunks, for_each_row, for_each_row_2, map_indices};
 pub use real::Real;

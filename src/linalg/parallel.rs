@@ -54,6 +54,19 @@ pub fn for_each_chunk_with<T: Send, S>(
     y.par_chunks_mut(chunk_len).enumerate().for_each_init(scratch, |s, (i, chunk)| f(s, i, chunk));
 }
 
+/// Like [`for_each_chunk`] for several outputs of the same length, cut alike.
+pub fn for_each_chunks<T: Send, const N: usize>(ys: [&mut [T]; N], f: impl Fn(usize, [&mut [T]; N]) + Sync) {
+    let len = ys.first().map_or(0, |y| y.len());
+    if len <= SERIAL {
+        f(0, ys);
+    } else {
+        let mut cuts = ys.map(|y| y.chunks_mut(SERIAL));
+        let pieces: Vec<_> =
+            (0..len.div_ceil(SERIAL)).map(|_| cuts.each_mut().map(|cut| cut.next().unwrap_or_default())).collect();
+        pieces.into_par_iter().enumerate().for_each(|(i, piece)| f(i * SERIAL, piece));
+    }
+}
+
 /// `f(0), f(1), ... f(n - 1)`, each a larger piece of work, computed in parallel and returned in order.
 pub fn map_indices<R: Send>(n: usize, f: impl Fn(usize) -> R + Sync + Send) -> Vec<R> {
     (0..n).into_par_iter().map(f).collect()

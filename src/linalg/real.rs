@@ -55,12 +55,10 @@ pub trait Real:
     fn is_nan(self) -> bool;
     /// Whether this is neither a NaN nor infinite.
     fn is_finite(self) -> bool;
-    /// Applies a function, given in both precisions, to each element.
-    fn apply(v: &mut [Self], f: (fn(f32) -> f32, fn(f64) -> f64));
 }
 
 macro_rules! real {
-    ($t:ty, $which:tt) => {
+    ($t:ty) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -101,13 +99,8 @@ macro_rules! real {
             fn is_finite(self) -> bool {
                 <$t>::is_finite(self)
             }
-            fn apply(v: &mut [Self], f: (fn(f32) -> f32, fn(f64) -> f64)) {
-                for x in v {
-                    *x = f.$which(*x);
-                }
-            }
         }
     };
 }
-real!(f32, 0);
-real!(f64, 1);
+real!(f32);
+real!(f64);

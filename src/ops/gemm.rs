@@ -1,10 +1,10 @@
 //! The GEMM family: matmul and all convolutions are `C[m, n] = epilogue(sum_k A[m, k] B[k, n])`, one of three main loops around an
 //! operand that says how A and B are read. Not an op itself.
 
+use crate::error::Result;
 use crate::op::{
     ACTIVATION, Activation, Bound, Buffer, ConstValue, DeviceProfile, GRID, Kernel, MainLoop, Op, Recorder, Source, Word, shader,
 };
-use crate::error::Result;
 use crate::tensor::TensorType;
 
 static ACCESS: Source = shader!("gemm/access");
@@ -17,8 +17,7 @@ static SUBGROUP: Source = shader!("gemm/subgroup");
 static COMBINE: Source = shader!("gemm/combine");
 
 /// The files that every op of the family composes, for its declaration.
-pub const SHADERS: [&Source; 8] =
-    [&ACCESS, &BLOCK, &STORE_VECTOR, &STORE_SCALAR, &TILED, &PLAIN, &SUBGROUP, &COMBINE];
+pub const SHADERS: [&Source; 8] = [&ACCESS, &BLOCK, &STORE_VECTOR, &STORE_SCALAR, &TILED, &PLAIN, &SUBGROUP, &COMBINE];
 
 /// A tile of the workgroup-memory main loop: C's rows and columns a workgroup, the 4 x 4 blocks of C an invocation.
 #[derive(Clone, Copy, Debug)]
@@ -119,9 +118,7 @@ impl Gemm {
         };
         let store = if self.vector[2] { &STORE_VECTOR } else { &STORE_SCALAR };
         let mut kernel = Kernel::new(main, &[&ACCESS, self.operand, &ACTIVATION, &BLOCK, store, &GRID]);
-        for (vector, element, flag) in
-            [(self.vector[0], "AElement", "A_VECTOR"), (self.vector[1], "BElement", "B_VECTOR")]
-        {
+        for (vector, element, flag) in [(self.vector[0], "AElement", "A_VECTOR"), (self.vector[1], "BElement", "B_VECTOR")] {
             kernel = kernel.set(element, if vector { "vec4<f32>" } else { "f32" }).set(flag, vector);
         }
         kernel = kernel.set("HAS_BIAS", bias.is_some() && !split).set("ACTIVATION", if split { 0 } else { code });
@@ -154,9 +151,7 @@ impl Gemm {
         let bias_or_b = bias.unwrap_or(b);
         r.dispatch(kernel, &[a, b, bias_or_b], &[target], &params, grid);
         if split {
-            let kernel = Kernel::new(&COMBINE, &[&ACTIVATION, &GRID])
-                .set("HAS_BIAS", bias.is_some())
-                .set("ACTIVATION", code);
+            let kernel = Kernel::new(&COMBINE, &[&ACTIVATION, &GRID]).set("HAS_BIAS", bias.is_some()).set("ACTIVATION", code);
             let elements = m * c_stride;
             let params = [("n_elements", elements.into()), ("n", c_stride.into()), ("n_splits", n_splits.into())];
             let grid = r.linear_grid(elements.div_ceil(64));

@@ -1,7 +1,7 @@
 //! Matrix product with optional transposes, bias and activation: the dense layer and its gradients.
 
 use super::gemm::{self, Gemm};
-use super::reduce::sum;
+use super::reduce::{Reduce, Reduction};
 use crate::error::{Error, Result};
 use crate::linalg::{Matrix, Real, for_each_row, matmul};
 use crate::op::{
@@ -79,7 +79,7 @@ impl Op for Matmul {
             g.set(1, db);
         }
         if g.n_inputs() == 3 && g.wants(2) {
-            let db = g.node(sum(0..1), &[dy])?;
+            let db = g.node(Reduce { reduction: Reduction::Sum, axes: 0..1 }, &[dy])?;
             g.set(2, db);
         }
         Ok(())
@@ -136,7 +136,7 @@ pub(super) fn finish_rows<T: Real>(rows: &mut [T], row_len: usize, bias: Option<
         }
     }
     if let Some(f) = activation {
-        T::apply(rows, (f.f32, f.f64));
+        f.apply(rows);
     }
 }
 

@@ -2,6 +2,15 @@
 
 use crate::op::Declaration;
 
+#[cfg(test)]
+pub(crate) mod check;
+mod elements;
+pub mod gemm;
+mod pool_window;
+mod row_reduction;
+mod running_error;
+mod update;
+
 /// Declares the modules and the list. A module has a `DECLARATIONS`, with one entry an op.
 macro_rules! ops {
     ($($module:ident),* $(,)?) => {
@@ -15,5 +24,25 @@ macro_rules! ops {
 }
 
 ops! {
+    accuracy,
+    adadelta_update,
+    adam_update,
+    avg_pool2d,
+    binary,
+    conv2d,
+    dropout,
+    fill,
+    gather_rows,
+    matmul,
+    max_pool2d,
+    mean_squared_error,
+    pack,
+    reduce,
+    scale,
+    sgd_update,
+    softmax,
+    softmax_cross_entropy,
+    track,
+    unary,
     view,
 }

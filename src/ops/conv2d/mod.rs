@@ -10,7 +10,7 @@ pub use grad_weight::Conv2dGradWeight;
 
 use super::gemm::{self, Gemm};
 use super::matmul::{finish_rows, refuse_fused};
-use super::reduce::sum;
+use super::reduce::{Reduce, Reduction};
 use crate::error::{Error, Result};
 use crate::linalg::{Im2col, Matrix, Real, column_block_rows, for_each_chunk_with, matmul};
 use crate::op::Buffer::{Input, Output};
@@ -210,7 +210,7 @@ impl Op for Conv2d {
             g.set(1, dw);
         }
         if g.n_inputs() == 3 && g.wants(2) {
-            let db = g.node(sum(0..3), &[dy])?;
+            let db = g.node(Reduce { reduction: Reduction::Sum, axes: 0..3 }, &[dy])?;
             g.set(2, db);
         }
         Ok(())

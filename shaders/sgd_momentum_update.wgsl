@@ -1,0 +1,36 @@
+// v = momentum * v + g + weight_decay * p; p -= rate * v, with rate = hyper[0]. NESTEROV: p -= rate * (g + weight_decay * p +
+// momentum * v). Nothing changes if health[0] isn't 0: training has met a NaN.
+// All tensors: a page, [len]; hyper: [4]; health: [2]. An invocation an Element (shared/elements_*), workgroups in a linear grid.
+// Op: SgdUpdate with momentum, src/ops/sgd_update.rs.
+
+const NESTEROV: bool = false;
+
+struct Params {
+    n: u32, // Elements
+    momentum: f32,
+    weight_decay: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> g: array<Element>;
+@group(0) @binding(2) var<storage, read> hyper: array<f32>;
+@group(0) @binding(3) var<storage, read> health: array<u32>;
+@group(0) @binding(4) var<storage, read_write> p: array<Element>;
+@group(0) @binding(5) var<storage, read_write> v: array<Element>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup_id: vec3<u32>,
+    @builtin(num_workgroups) n_workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local_ix: u32,
+) {
+    let i = workgroup_ix(workgroup_id, n_workgroups) * 256u + local_ix;
+    if (i >= params.n || health[0] != 0u) {
+        return;
+    }
+    let p_old = widen(p[i]);
+    let grad = widen(g[i]) + params.weight_decay * p_old;
+    let velocity = params.momentum * widen(v[i]) + grad;
+    v[i] = narrow(velocity);
+    p[i] = narrow(p_old - hyper[0] * select(velocity, grad + params.momentum * velocity, NESTEROV));
+}

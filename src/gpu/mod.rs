@@ -1,0 +1,14 @@
+//! Runs plans on GPUs through wgpu, which nothing outside this folder names.
+
+mod adapter;
+mod compose;
+mod context;
+mod options;
+mod readback;
+mod runtime;
+
+pub use adapter::{Adapter, best, list, named};
+pub use compose::compose;
+pub use context::{Gpu, GpuStats};
+pub use options::GpuOptions;
+pub use runtime::Runtime;

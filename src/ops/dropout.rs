@@ -1,0 +1,182 @@
+//! Dropout (Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014), inverted: what is
+//! kept is scaled up in training, and inference has nothing to do.
+
+use crate::error::{Error, Result};
+use crate::linalg::{Real, for_each_row};
+use crate::op::{
+    Bound, Buffer, Case, Cpu, CpuArgs, Declaration, ELEMENTS_SCALAR, ELEMENTS_VEC4, GRID, Gradient, Op, RANDOM, Recorder, Source,
+    TINY, UNIT, expect_inputs, sample, shader,
+};
+use crate::ops::elements::Elements;
+use crate::random::{Seed, pcg4d};
+use crate::tensor::{DType, Tensor, TensorType};
+
+static DROPOUT: Source = shader!("dropout");
+
+/// `y = x / (1 - rate)` for a random share `1 - rate` of the elements and 0 for the others, whatever x is there. Inputs: x, f32 of any
+/// shape, and the number of the training step, u32 `[1]`. The choice is a function of seed, stream, step and element, so the
+/// gradient is the same op on dy and no mask is stored.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Dropout {
+    /// Share of the elements that become 0, from 0 to less than 1.
+    pub rate: f32,
+    /// Seed of the model.
+    pub seed: Seed,
+    /// Number of this layer, so that two of them make different choices.
+    pub stream: u32,
+}
+
+impl Dropout {
+    /// Words below it are dropped. A rate below 1 is at most 1 - 2^-24, so this fits.
+    fn threshold(&self) -> u32 {
+        (f64::from(self.rate) * 2f64.powi(32)).round() as u32
+    }
+
+    fn scale(&self) -> f32 {
+        (1.0 / (1.0 - f64::from(self.rate))) as f32
+    }
+
+    /// The last two words of the counter: stream and seed. The seed's upper half is spread over the stream's word, whose own low bits
+    /// then differ between layers.
+    fn key(&self) -> (u32, u32) {
+        let seed = self.seed.0;
+        (self.stream ^ ((seed >> 32) as u32).wrapping_mul(0x9e37_79b9), seed as u32)
+    }
+}
+
+impl Op for Dropout {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
+        expect_inputs(inputs, &["x", "step"])?;
+        inputs[0].expect_dtype("x", DType::F32)?;
+        inputs[1].expect("step", &TensorType::u32([1]))?;
+        if !(0.0..1.0).contains(&self.rate) {
+            return Err(Error::invalid("rate", self.rate, "0 to less than 1"));
+        }
+        Ok(vec![inputs[0].clone()])
+    }
+
+    fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
+        let (dy, step) = (g.dy0()?, g.x(1));
+        let dx = g.node(*self, &[dy, step])?;
+        g.set(0, dx);
+        Ok(())
+    }
+
+    fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
+        let e = Elements::of(r.y(0).elements());
+        let (stream, seed) = self.key();
+        let params = [
+            ("n", e.n()),
+            ("stream", stream.into()),
+            ("seed", seed.into()),
+            ("threshold", self.threshold().into()),
+            ("scale", self.scale().into()),
+        ];
+        let grid = e.grid(r);
+        r.dispatch(e.kernel(&DROPOUT, &[&RANDOM]), &[Buffer::Input(0), Buffer::Input(1)], &[Buffer::Output(0)], &params, grid);
+        Ok(())
+    }
+
+    fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
+        // One product; what is dropped is 0 exactly.
+        Ok(b.each(|_, y| if y == 0.0 { 0.0 } else { UNIT * y.abs() + TINY }))
+    }
+}
+
+impl Cpu for Dropout {
+    fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
+        let (x, step) = (args.x(0), args.x_u32(1)[0]);
+        let (stream, seed) = self.key();
+        let (threshold, scale) = (self.threshold(), T::from_f32(self.scale()));
+        for_each_row(args.y(0), 4, |block, y| {
+            let words = pcg4d([block as u32, step, stream, seed]);
+            for ((y, &x), word) in y.iter_mut().zip(&x[4 * block..]).zip(words) {
+                *y = if word >= threshold { x * scale } else { T::ZERO };
+            }
+        });
+    }
+}
+
+/// The list's entry.
+pub static DECLARATIONS: &[Declaration] = &[Declaration {
+    name: "dropout",
+    no_gradient: None,
+    shaders: &[&DROPOUT, &RANDOM, &GRID, &ELEMENTS_VEC4, &ELEMENTS_SCALAR],
+    cases,
+}];
+
+fn cases() -> Vec<Case> {
+    let op = |rate, seed, stream| Dropout { rate, seed: Seed(seed), stream };
+    let inputs = |seed, shape: &[usize], step: u32| {
+        let step = Tensor::u32([1], vec![step]).unwrap_or_else(|_| unreachable!("made to fit"));
+        vec![sample::normal(seed, shape), step]
+    };
+    vec![
+        Case::new("one", op(0.5, 42, 0), inputs(1, &[1], 1)),
+        Case::new("rate_0", op(0.0, 42, 0), inputs(2, &[3, 5], 1)),
+        Case::new("rate_near_1", op(1.0 - f32::EPSILON, 42, 0), inputs(3, &[16], 1)),
+        Case::new("scalar_workgroups", op(0.25, 7, 1), inputs(4, &[3, 5, 7, 5], 2)),
+        Case::new("vec4_workgroups", op(0.4, u64::MAX, u32::MAX), inputs(5, &[2, 11, 5, 12], u32::MAX)),
+        Case::new("random_6", op(0.5, 1 << 40, 3), inputs(6, &[6, 13], 1000)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{View, run_f64};
+    use crate::ops::check;
+
+    fn kept(op: Dropout, step: u32, n: usize) -> Vec<bool> {
+        let types = [TensorType::f32([n]), TensorType::u32([1])];
+        let y = run_f64(&op, &types, &[View::Real(&vec![1.0; n]), View::U32(&[step])]).unwrap();
+        y[0].real().iter().map(|&y| y != 0.0).collect()
+    }
+
+    #[test]
+    fn cases_hold() {
+        check::declarations(DECLARATIONS);
+    }
+
+    #[test]
+    fn keeps_the_share_and_scales_it() {
+        let n = 100_000;
+        for rate in [0.1, 0.25, 0.5, 0.9] {
+            let op = Dropout { rate, seed: Seed(1), stream: 0 };
+            let share = kept(op, 1, n).iter().filter(|&&k| k).count() as f64 / n as f64;
+            // Five standard errors of a share of n.
+            assert!((share - (1.0 - f64::from(rate))).abs() < 5.0 * 0.5 / (n as f64).sqrt(), "{rate}: {share}");
+            assert!((f64::from(op.scale()) * (1.0 - f64::from(rate)) - 1.0).abs() < 1e-7);
+        }
+    }
+
+    #[test]
+    fn steps_streams_and_seeds_choose_differently() {
+        let base = Dropout { rate: 0.5, seed: Seed(1), stream: 0 };
+        let first = kept(base, 1, 1000);
+        assert_eq!(first, kept(base, 1, 1000));
+        let others = [
+            kept(base, 2, 1000),
+            kept(Dropout { stream: 1, ..base }, 1, 1000),
+            kept(Dropout { seed: Seed(2), ..base }, 1, 1000),
+            kept(Dropout { seed: Seed(1 + (1 << 32)), ..base }, 1, 1000),
+        ];
+        for other in others {
+            let equal = first.iter().zip(&other).filter(|(a, b)| a == b).count();
+            assert!((400..600).contains(&equal), "{equal}");
+        }
+    }
+
+    #[test]
+    fn bad_arguments_are_refused() {
+        let types = [TensorType::f32([3]), TensorType::u32([1])];
+        for rate in [-0.1, 1.0, f32::NAN, f32::INFINITY] {
+            assert!(Dropout { rate, seed: Seed(1), stream: 0 }.infer(&types).is_err());
+        }
+        assert!(Dropout { rate: 0.5, seed: Seed(1), stream: 0 }.infer(&[types[0].clone(), TensorType::u32([2])]).is_err());
+    }
+}

@@ -1,0 +1,486 @@
+//! Sums and means over a run of axes, and their inverse, which repeats a tensor over new axes.
+
+use crate::error::{Error, Result};
+use crate::linalg::{Real, for_each_row, map_indices};
+use crate::op::{
+    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, ELEMENTS_SCALAR, ELEMENTS_VEC4, GRID, Gradient, Op, Recorder, Source, TINY,
+    UNIT, expect_inputs, moved_bytes, sample, shader,
+};
+use crate::ops::elements::Elements;
+use crate::tensor::{DType, Shape, TensorType};
+use std::ops::Range;
+
+static REDUCE: Source = shader!("reduce");
+static BROADCAST: Source = shader!("broadcast");
+
+/// What a reduction makes of its elements.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Reduction {
+    /// Their sum.
+    Sum,
+    /// Their mean.
+    Mean,
+}
+
+impl Reduction {
+    fn factor(self, len: usize) -> f64 {
+        match self {
+            Reduction::Sum => 1.0,
+            Reduction::Mean => 1.0 / len as f64,
+        }
+    }
+}
+
+/// A shape seen as `[outer, len, inner]`, where `len` runs over adjacent axes.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Run {
+    outer: usize,
+    len: usize,
+    inner: usize,
+}
+
+impl Run {
+    fn new(shape: &Shape, axes: &Range<usize>) -> Result<Run> {
+        let dims = shape.dims();
+        if axes.is_empty() || axes.end > dims.len() {
+            return Err(Error::invalid("axes", format!("{axes:?}"), format!("one or more of the {} axes of {shape}", dims.len())));
+        }
+        let product = |dims: &[usize]| dims.iter().product();
+        Ok(Run { outer: product(&dims[..axes.start]), len: product(&dims[axes.clone()]), inner: product(&dims[axes.end..]) })
+    }
+}
+
+fn without(shape: &Shape, axes: &Range<usize>) -> Shape {
+    let dims = shape.dims();
+    [&dims[..axes.start], &dims[axes.end..]].concat().into()
+}
+
+/// Sum or mean over adjacent axes: f32 `[.., axes, ..]` to the shape without them, `[]` if none is left.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Reduce {
+    /// Sum or mean.
+    pub reduction: Reduction,
+    /// The axes, `first .. last + 1`.
+    pub axes: Range<usize>,
+}
+
+impl Reduce {
+    /// Over all axes of a tensor of rank `rank`: a scalar, shape `[]`.
+    pub fn all(reduction: Reduction, rank: usize) -> Reduce {
+        Reduce { reduction, axes: 0..rank }
+    }
+
+    /// The ops that, one after the other, reduce any set of axes, in any order; one for each run of adjacent axes. The mean over
+    /// several runs is the mean of means, as all have the same length.
+    pub fn each(reduction: Reduction, axes: &[usize]) -> Vec<Reduce> {
+        let mut axes = axes.to_vec();
+        axes.sort_unstable();
+        axes.dedup();
+        // Last run first: the numbers of the axes before it stay as they are.
+        let runs = axes.chunk_by(|a, b| a + 1 == *b).rev();
+        runs.map(|run| Reduce { reduction, axes: run[0]..run[0] + run.len() }).collect()
+    }
+}
+
+/// One pass of the kernel: `[outer, len, inner]` to `[outer, n_blocks, inner]`.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Pass {
+    lanes_len: usize,
+    lanes_inner: usize,
+    iterations: usize,
+    n_blocks: usize,
+    n_groups_inner: usize,
+    n_groups: usize,
+}
+
+impl Pass {
+    /// `inner` counts `Element`s.
+    fn new(outer: usize, len: usize, inner: usize) -> Pass {
+        // A workgroup's 256 invocations: along inner as far as it goes, but no more than 64, so that the tree over len has work;
+        // then along len; what is left takes further values of outer.
+        let lanes_inner = inner.next_power_of_two().min(64);
+        let lanes_len = len.next_power_of_two().min(256 / lanes_inner);
+        let lanes_outer = 256 / (lanes_inner * lanes_len);
+        let n_groups_inner = inner.div_ceil(lanes_inner);
+        let n_groups = outer.div_ceil(lanes_outer) * n_groups_inner;
+        // Chains of 32 additions, longer ones only where there would be more than 1,024 workgroups, which fill any GPU; none above
+        // 128, for accuracy.
+        let total = len.div_ceil(lanes_len);
+        let iterations = (total * n_groups / 1024).clamp(32, 128).min(total);
+        let n_blocks = total.div_ceil(iterations);
+        Pass { lanes_len, lanes_inner, iterations, n_blocks, n_groups_inner, n_groups: n_groups * n_blocks }
+    }
+}
+
+impl Op for Reduce {
+    fn name(&self) -> &'static str {
+        "reduce"
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
+        expect_inputs(inputs, &["x"])?;
+        inputs[0].expect_dtype("x", DType::F32)?;
+        Run::new(&inputs[0].shape, &self.axes)?;
+        Ok(vec![TensorType::f32(without(&inputs[0].shape, &self.axes))])
+    }
+
+    fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
+        let shape = g.type_of(g.x(0)).shape;
+        let dy = g.dy0()?;
+        let dx = g.node(Broadcast { reduction: self.reduction, axes: self.axes.clone(), shape }, &[dy])?;
+        g.set(0, dx);
+        Ok(())
+    }
+
+    fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
+        let run = Run::new(&r.x(0).shape, &self.axes)?;
+        let e = Elements::aligned(r.x(0).elements(), run.inner);
+        let inner = e.count(run.inner);
+        let (mut from, mut len, mut depth) = (Buffer::Input(0), run.len, 0);
+        loop {
+            let pass = Pass::new(run.outer, len, inner);
+            let last = pass.n_blocks == 1;
+            let to = match last {
+                true => Buffer::Output(0),
+                false => r.temp(TensorType::f32([run.outer, pass.n_blocks, run.inner])),
+            };
+            let factor = if last { self.reduction.factor(run.len) as f32 } else { 1.0 };
+            let params = [
+                ("outer", run.outer.into()),
+                ("len", len.into()),
+                ("inner", inner.into()),
+                ("n_blocks", pass.n_blocks.into()),
+                ("block_len", (pass.iterations * pass.lanes_len).into()),
+                ("lanes_len_log2", pass.lanes_len.ilog2().into()),
+                ("lanes_inner_log2", pass.lanes_inner.ilog2().into()),
+                ("n_groups_inner", pass.n_groups_inner.into()),
+                ("factor", factor.into()),
+            ];
+            let grid = r.linear_grid(pass.n_groups);
+            r.dispatch(e.kernel(&REDUCE, &[]), &[from], &[to], &params, grid);
+            depth += pass.iterations + pass.lanes_len.ilog2() as usize;
+            if last {
+                break;
+            }
+            (from, len) = (to, pass.n_blocks);
+        }
+        // The factor of a mean: its own rounding and the product's.
+        r.declare_depth(depth + 2);
+        Ok(())
+    }
+
+    fn cost(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Cost {
+        Cost { flops: inputs[0].elements() as u64, bytes: moved_bytes(inputs, outputs) }
+    }
+
+    fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
+        b.sum_of_products(self)
+    }
+}
+
+/// Rows that are added up one after the other. A block is a sum of such sums, and blocks are added up in pairs, so that chains
+/// stay short.
+const LEAF: usize = 32;
+
+/// Adds up the rows `[rows, inner]` into `sum`. `leaf` is scratch, as long as `sum`.
+fn add_rows<T: Real>(x: &[T], sum: &mut [T], leaf: &mut [T]) {
+    let inner = sum.len();
+    sum.fill(T::ZERO);
+    for rows in x.chunks(LEAF * inner) {
+        leaf.fill(T::ZERO);
+        for row in rows.chunks_exact(inner) {
+            leaf.iter_mut().zip(row).for_each(|(s, &x)| *s += x);
+        }
+        sum.iter_mut().zip(leaf.iter()).for_each(|(s, &x)| *s += x);
+    }
+}
+
+/// Adds up a contiguous row: eight lanes, so that it vectorises, then the lanes.
+fn add_elements<T: Real>(x: &[T]) -> T {
+    let (lanes, tail) = x.split_at(x.len() / 8 * 8);
+    let (mut sum, mut leaf) = ([T::ZERO; 8], [T::ZERO; 8]);
+    add_rows(lanes, &mut sum, &mut leaf);
+    let [a, b, c, d, e, f, g, h] = sum;
+    ((a + b) + (c + d)) + ((e + f) + (g + h)) + tail.iter().copied().sum()
+}
+
+/// Adds up vectors in pairs.
+fn add_pairs<T: Real>(mut parts: Vec<Vec<T>>) -> Vec<T> {
+    while parts.len() > 1 {
+        let half = parts.len().div_ceil(2);
+        let (to, from) = parts.split_at_mut(half);
+        for (to, from) in to.iter_mut().zip(from) {
+            to.iter_mut().zip(from.iter()).for_each(|(s, &x)| *s += x);
+        }
+        parts.truncate(half);
+    }
+    parts.pop().unwrap_or_default()
+}
+
+/// Sum of all elements, in an order that depends on their number alone.
+pub(crate) fn sum<T: Real>(x: &[T]) -> T {
+    let parts = x.chunks(8 * LEAF * LEAF).map(|block| vec![add_elements(block)]).collect();
+    add_pairs(parts).first().copied().unwrap_or(T::ZERO)
+}
+
+impl Cpu for Reduce {
+    fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
+        let Ok(run) = Run::new(args.x_shape(0), &self.axes) else { unreachable!("infer checks the axes") };
+        let (x, y) = (args.x(0), args.y(0));
+        let slab = run.len * run.inner;
+        let scale = |y: &mut T| {
+            if self.reduction == Reduction::Mean {
+                *y /= T::from_f64(run.len as f64);
+            }
+        };
+        // A block of a slab is the piece of work of a thread.
+        let block_len = (16 * 1024 / run.inner).clamp(LEAF, LEAF * LEAF) * run.inner;
+        if slab <= block_len {
+            for_each_row(y, run.inner, |o, y| {
+                let x = &x[o * slab..][..slab];
+                if run.inner == 1 {
+                    y[0] = add_elements(x);
+                } else {
+                    add_rows(x, y, &mut vec![T::ZERO; run.inner]);
+                }
+                y.iter_mut().for_each(scale);
+            });
+            return;
+        }
+        for (x, y) in x.chunks_exact(slab).zip(y.chunks_exact_mut(run.inner)) {
+            let parts = map_indices(slab.div_ceil(block_len), |b| {
+                let x = &x[b * block_len..slab.min((b + 1) * block_len)];
+                if run.inner == 1 {
+                    return vec![add_elements(x)];
+                }
+                let mut sum = vec![T::ZERO; run.inner];
+                add_rows(x, &mut sum, &mut vec![T::ZERO; run.inner]);
+                sum
+            });
+            y.copy_from_slice(&add_pairs(parts));
+            y.iter_mut().for_each(scale);
+        }
+    }
+}
+
+/// The gradient of [`Reduce`]: repeats f32 `[..]` over new adjacent axes, giving `[.., axes, ..]`, and divides by their length for a
+/// mean.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Broadcast {
+    /// Which reduction it is the gradient of.
+    pub reduction: Reduction,
+    /// The new axes, as numbered in `shape`.
+    pub axes: Range<usize>,
+    /// Shape of the output.
+    pub shape: Shape,
+}
+
+impl Op for Broadcast {
+    fn name(&self) -> &'static str {
+        "broadcast"
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
+        expect_inputs(inputs, &["x"])?;
+        let shape = self.shape.clone().checked("shape")?;
+        Run::new(&shape, &self.axes)?;
+        inputs[0].expect("x", &TensorType::f32(without(&shape, &self.axes)))?;
+        Ok(vec![TensorType::f32(shape)])
+    }
+
+    fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
+        let dy = g.dy0()?;
+        let dx = g.node(Reduce { reduction: self.reduction, axes: self.axes.clone() }, &[dy])?;
+        g.set(0, dx);
+        Ok(())
+    }
+
+    fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
+        let run = Run::new(&self.shape, &self.axes)?;
+        let e = Elements::aligned(self.shape.elements(), run.inner);
+        let params = [
+            ("n", e.n()),
+            ("slab", e.count(run.len * run.inner).into()),
+            ("inner", e.count(run.inner).into()),
+            ("factor", (self.reduction.factor(run.len) as f32).into()),
+        ];
+        let grid = e.grid(r);
+        r.dispatch(e.kernel(&BROADCAST, &[]), &[Buffer::Input(0)], &[Buffer::Output(0)], &params, grid);
+        Ok(())
+    }
+
+    fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
+        Ok(match self.reduction {
+            Reduction::Sum => b.exact(),
+            // The factor's rounding and the product's.
+            Reduction::Mean => b.each(|_, y| 2.1 * UNIT * y.abs() + TINY),
+        })
+    }
+}
+
+impl Cpu for Broadcast {
+    fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
+        let Ok(run) = Run::new(&self.shape, &self.axes) else { unreachable!("infer checks the axes") };
+        let x = args.x(0);
+        let len = match self.reduction {
+            Reduction::Sum => T::ONE,
+            Reduction::Mean => T::from_f64(run.len as f64),
+        };
+        for_each_row(args.y(0), run.inner, |row, y| {
+            for (y, &x) in y.iter_mut().zip(&x[row / run.len * run.inner..]) {
+                *y = x / len;
+            }
+        });
+    }
+}
+
+/// The list's entries.
+pub static DECLARATIONS: &[Declaration] = &[
+    Declaration {
+        name: "reduce",
+        no_gradient: None,
+        shaders: &[&REDUCE, &GRID, &ELEMENTS_VEC4, &ELEMENTS_SCALAR],
+        cases: reduce_cases,
+    },
+    Declaration {
+        name: "broadcast",
+        no_gradient: None,
+        shaders: &[&BROADCAST, &GRID, &ELEMENTS_VEC4, &ELEMENTS_SCALAR],
+        cases: broadcast_cases,
+    },
+];
+
+fn reduce_cases() -> Vec<Case> {
+    let sum = |axes| Reduce { reduction: Reduction::Sum, axes };
+    let mean = |axes| Reduce { reduction: Reduction::Mean, axes };
+    vec![
+        Case::new("one", sum(0..1), vec![sample::normal(1, [1])]),
+        Case::new("one_by_one", mean(1..3), vec![sample::normal(2, [3, 1, 1, 5])]),
+        Case::new("all", sum(0..3), vec![sample::normal(3, [3, 5, 7])]),
+        Case::new("bias_of_4", sum(0..3), vec![sample::normal(4, [2, 9, 7, 4])]),
+        Case::new("bias_of_3", sum(0..3), vec![sample::normal(5, [2, 9, 7, 3])]),
+        Case::new("bias_of_5_positive", sum(0..3), vec![sample::positive(6, [2, 5, 9, 5])]),
+        Case::new("global_average_pool", mean(1..3), vec![sample::normal(7, [3, 7, 7, 20])]),
+        Case::new("rows", mean(1..2), vec![sample::normal(8, [131, 10])]),
+        Case::new("wide", sum(0..1), vec![sample::normal(9, [5, 524])]),
+        Case::new("middle", sum(1..2), vec![sample::normal(10, [7, 11, 6])]),
+        Case::new("two_passes", mean(0..1), vec![sample::positive(11, [20_011])]).differentiable_by(&[]),
+        Case::new("two_passes_of_4", sum(0..1), vec![sample::normal(12, [9_001, 4])]).differentiable_by(&[]),
+        Case::new("integers", sum(0..1), vec![sample::integers(13, [8_300], 100)]).differentiable_by(&[]),
+        Case::new("nan", sum(1..2), vec![nan([2, 5, 4], 9)]).differentiable_by(&[]),
+        Case::new("random_14", mean(1..3), vec![sample::normal(14, [4, 3, 13, 2])]),
+    ]
+}
+
+fn nan(shape: impl Into<Shape>, at: usize) -> crate::tensor::Tensor {
+    let shape = shape.into();
+    let mut data = vec![1.0; shape.elements()];
+    data[at] = f32::NAN;
+    crate::tensor::Tensor::f32(shape, data).unwrap_or_else(|_| unreachable!("made to fit"))
+}
+
+fn broadcast_cases() -> Vec<Case> {
+    let op = |reduction, axes, shape: &[usize]| Broadcast { reduction, axes, shape: shape.into() };
+    use Reduction::{Mean, Sum};
+    vec![
+        Case::new("one", op(Sum, 0..1, &[1]), vec![sample::normal(1, [])]),
+        Case::new("scalar_to_image", op(Mean, 0..3, &[3, 5, 7]), vec![sample::normal(2, [])]),
+        Case::new("bias", op(Sum, 0..3, &[2, 5, 9, 5]), vec![sample::normal(3, [5])]),
+        Case::new("global_average_pool", op(Mean, 1..3, &[3, 7, 7, 20]), vec![sample::normal(4, [3, 20])]),
+        Case::new("rows", op(Mean, 1..2, &[131, 10]), vec![sample::normal(5, [131])]),
+        Case::new("random_6", op(Sum, 1..2, &[7, 11, 6]), vec![sample::normal(6, [7, 6])]),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{DeviceProfile, View, run_f64};
+    use crate::ops::check;
+
+    #[test]
+    fn cases_hold() {
+        check::declarations(DECLARATIONS);
+    }
+
+    #[test]
+    fn agrees_with_plain_loops() {
+        for case in reduce_cases().into_iter().filter(|c| c.name != "nan") {
+            let x = case.inputs[0].as_f32().unwrap();
+            let shape = case.inputs[0].shape();
+            let op = (case.op.as_ref() as &dyn std::any::Any).downcast_ref::<Reduce>().unwrap();
+            let run = Run::new(shape, &op.axes).unwrap();
+            let got = check::outputs(&case);
+            for o in 0..run.outer {
+                for i in 0..run.inner {
+                    let all: f64 = (0..run.len).map(|l| f64::from(x[(o * run.len + l) * run.inner + i])).sum();
+                    let want = all * op.reduction.factor(run.len);
+                    let got = got[0].real()[o * run.inner + i];
+                    assert!((got - want).abs() <= 1e-11 * want.abs().max(1.0), "{}: {got} {want}", case.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn long_sums_in_single_precision_are_accurate() {
+        for (rows, inner) in [(73_728, 3), (73_728, 32), (1 << 20, 1)] {
+            let x = vec![0.1f32; rows * inner];
+            let op = Reduce { reduction: Reduction::Sum, axes: 0..1 };
+            let types = [TensorType::f32([rows, inner])];
+            let out = op.infer(&types).unwrap();
+            let mut y = vec![0.0f32; inner];
+            let writes = vec![crate::op::ViewMut::Real(y.as_mut_slice())];
+            op.cpu(&mut CpuArgs::new(&types, &out, vec![View::Real(&x)], writes, Vec::new()));
+            let want = rows as f64 * f64::from(0.1f32);
+            assert!(y.iter().all(|&y| (f64::from(y) - want).abs() < 4e-6 * want), "{rows} {inner}: {} {want}", y[0]);
+        }
+    }
+
+    #[test]
+    fn passes_are_short_and_few() {
+        let profile = DeviceProfile::baseline();
+        for (shape, axes, most) in [
+            (vec![128, 24, 24, 32], 0..3, 2),
+            (vec![128, 24, 24, 3], 0..3, 2),
+            (vec![128, 224, 224, 64], 0..3, 3),
+            (vec![1 << 30], 0..1, 4),
+            (vec![128, 4096], 0..1, 1),
+            (vec![128, 49, 512], 1..2, 1),
+        ] {
+            let op = Reduce { reduction: Reduction::Sum, axes };
+            let types = [TensorType::f32(shape)];
+            let out = op.infer(&types).unwrap();
+            let mut r = Recorder::new(&profile, &types, &out, &[]);
+            op.gpu(&mut r).unwrap();
+            assert!(r.dispatches.len() <= most && r.depth() <= 420, "{types:?}: {} {}", r.dispatches.len(), r.depth());
+            assert_eq!(r.temps.len(), r.dispatches.len() - 1);
+            assert!(r.dispatches.iter().all(|d| d.grid.iter().all(|&n| (1..=65_535).contains(&n))));
+        }
+    }
+
+    #[test]
+    fn any_axes() {
+        let ops = Reduce::each(Reduction::Sum, &[3, 0, 1]);
+        assert_eq!(ops.iter().map(|r| r.axes.clone()).collect::<Vec<_>>(), [3..4, 0..2]);
+        let x: Vec<f64> = (0..24).map(f64::from).collect();
+        let mut types = vec![TensorType::f32([1, 2, 3, 4])];
+        let mut values = x;
+        for op in &ops {
+            values = run_f64(op, &types, &[View::Real(&values)]).unwrap()[0].real().to_vec();
+            types = op.infer(&types).unwrap();
+        }
+        assert_eq!((types[0].shape.dims(), values), (&[3][..], vec![60.0, 92.0, 124.0]));
+        assert!(Reduce::each(Reduction::Mean, &[]).is_empty());
+    }
+
+    #[test]
+    fn bad_axes_are_refused() {
+        let x = [TensorType::f32([2, 3])];
+        for axes in [0..0, 1..3, 5..9, 0..usize::MAX] {
+            assert!(Reduce { reduction: Reduction::Sum, axes }.infer(&x).is_err());
+        }
+        assert!(Reduce::all(Reduction::Mean, 2).infer(&[TensorType::u32([2, 3])]).is_err());
+        assert!(Broadcast { reduction: Reduction::Sum, axes: 0..1, shape: [2, 4].into() }.infer(&x[..1]).is_err());
+    }
+}
