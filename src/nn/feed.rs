@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::op::Value;
 use crate::ops::gather_rows::GatherRows;
-use crate::tensor::{Tensor, TensorType};
+use crate::tensor::{Shape, Tensor, TensorType};
 use std::sync::Weak;
 
 /// Largest binding of a device that doesn't say: WebGPU's default limit.
@@ -72,12 +72,15 @@ pub(crate) fn add_batch(graph: &mut Graph, data: &Dataset, source: Source, n: us
             let labels = graph.node(GatherRows::default(), &[labels, indices])?;
             Ok(Batch { images, labels, ports: DataPorts::Indices(indices) })
         }
-        Source::Host => {
-            let images = graph.input("images", TensorType::f32(data.image_shape().with_batch(n)))?;
-            let labels = graph.input("labels", TensorType::u32([n]))?;
-            Ok(Batch { images, labels, ports: DataPorts::Samples { images, labels } })
-        }
+        Source::Host => add_host_batch(graph, &data.image_shape(), n),
     }
+}
+
+/// Adds inputs for a batch of `n` samples of this shape, to be fed from the host.
+pub(crate) fn add_host_batch(graph: &mut Graph, shape: &Shape, n: usize) -> Result<Batch> {
+    let images = graph.input("images", TensorType::f32(shape.with_batch(n)))?;
+    let labels = graph.input("labels", TensorType::u32([n]))?;
+    Ok(Batch { images, labels, ports: DataPorts::Samples { images, labels } })
 }
 
 impl DataPorts {

@@ -126,11 +126,6 @@ impl Pages {
     pub fn views(&self) -> Vec<Value> {
         self.views.iter().flatten().copied().collect()
     }
-
-    /// The layout.
-    pub fn layout(&self) -> &Layout {
-        &self.layout
-    }
 }
 
 #[cfg(test)]
