@@ -1,6 +1,7 @@
 //! Which GPUs there are, and which of them to take.
 
 use crate::device::DeviceInfo;
+use std::sync::Once;
 
 /// A GPU that can be opened.
 #[derive(Clone, Debug)]
@@ -83,7 +84,9 @@ pub async fn named(name: &str) -> Option<Adapter> {
     if let Some(info) = found.as_ref().map(wgpu::Adapter::get_info)
         && info.device_type == wgpu::DeviceType::Cpu
     {
-        log::warn!("'{}' is a software GPU, which the CPU runs: good for tests, not for speed", info.name);
+        // Once is enough for a program that opens it several times.
+        static WARNED: Once = Once::new();
+        WARNED.call_once(|| log::warn!("'{}' is a software GPU, which the CPU runs: good for tests, not for speed", info.name));
     }
     found.map(|wgpu| Adapter { wgpu })
 }
