@@ -46,8 +46,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let ops: Vec<_> = striate::ops::all().filter(|d| d.name.contains(&arguments.filter)).collect();
     if ops.is_empty() {
-        let names: Vec<_> = striate::ops::all().map(|d| d.name).collect();
-        eprintln!("selftest: no op has '{}' in its name; there are:\n{}", arguments.filter, wrapped(&names.join(", "), 2));
+        let names: Vec<_> = striate::ops::all().map(|d| d.name.to_string()).collect();
+        eprintln!("selftest: no op has '{}' in its name; there are:\n{}", arguments.filter, listed(&names, 2));
         return ExitCode::from(2);
     }
     let setups = match open(&arguments) {
@@ -126,15 +126,16 @@ fn default_device() -> String {
 }
 
 fn show_device(device: &Device, info: Option<&DeviceInfo>) {
-    let line = |name: &str, value: &str| println!("{name:<12}{}", wrapped(value, 12).trim_start());
+    let list = |name: &str, values: &[String]| println!("{name:<12}{}", listed(values, 12).trim_start());
+    let line = |name: &str, value: &str| list(name, &[value.to_string()]);
     line("device", device.name());
     if let Some(info) = info {
         line("kind", info.kind);
         line("backend", &info.backend);
         line("driver", &info.driver);
         if !info.limits.is_empty() {
-            line("limits", &info.limits.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", "));
-            line("features", &info.features.join(", "));
+            list("limits", &info.limits.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>());
+            list("features", &info.features);
         }
     }
     if let Some(profile) = device.profile() {
@@ -145,12 +146,12 @@ fn show_device(device: &Device, info: Option<&DeviceInfo>) {
 }
 
 fn show_header(setups: &[Setup]) {
-    println!("Worst case of each op, as a share of its error budget (0: exact; over 100%: failed).");
+    println!("Each op's worst case, as a share of its error budget (0: exact, 100%: all of it).");
     if setups.len() == 2 {
         println!("Limits: the adapter's own, and those that every WebGPU device has (default).");
     }
     println!();
-    let labels: String = setups.iter().map(|s| format!(" {:>8}", s.label)).collect();
+    let labels: String = setups.iter().map(|s| format!(" {:>7}", s.label)).collect();
     println!("{:<26} {:>5}{labels}  {:<22} verdict", "op", "cases", "worst case");
 }
 
@@ -168,7 +169,7 @@ fn show_row(reports: &[OpReport]) {
         s if s > 99.99 => ">9999%".to_string(),
         s => format!("{:.2}%", s * 100.0),
     };
-    let shares: String = reports.iter().map(|r| format!(" {:>8}", share(r))).collect();
+    let shares: String = reports.iter().map(|r| format!(" {:>7}", share(r))).collect();
     let worst = worst(reports);
     let case = if worst.worst_share == 0.0 { "" } else { worst.worst_case.as_str() };
     let case = if case.len() > 22 { case.chars().take(19).chain("...".chars()).collect() } else { case.to_string() };
@@ -191,12 +192,13 @@ fn show_failures(setups: &[Setup], results: &Results<'_>) {
 
 fn show_verdict(setups: &[Setup], results: &Results<'_>, seconds: f64) {
     let n_cases: usize = results.iter().map(|(_, reports)| reports[0].n_cases).sum();
-    let failed: Vec<_> = results.iter().filter(|(_, r)| !r.iter().all(OpReport::passed)).map(|(op, _)| op.name).collect();
+    let failed: Vec<_> =
+        results.iter().filter(|(_, r)| !r.iter().all(OpReport::passed)).map(|(op, _)| op.name.to_string()).collect();
     let twice = if setups.len() == 2 { ", each twice" } else { "" };
     let of = format!("{} ops, {n_cases} cases{twice}, {seconds:.1} s", results.len());
     match failed.is_empty() {
         true => println!("\nPASSED: {of}"),
-        false => println!("\nFAILED: {} of {of}\n{}", failed.len(), wrapped(&failed.join(", "), 2)),
+        false => println!("\nFAILED: {} of {of}\n{}", failed.len(), listed(&failed, 2)),
     }
 }
 
@@ -232,15 +234,23 @@ fn as_json(setups: &[Setup], info: Option<&DeviceInfo>, results: &Results<'_>, p
     })
 }
 
-/// `text` in lines of at most 80 columns, each indented. A word longer than that keeps its own line.
+/// `text` in indented lines of at most 80 columns.
 fn wrapped(text: &str, indent: usize) -> String {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let last = lines.last_mut().filter(|line| line.is_empty() || indent + line.len() + 1 + word.len() <= 80);
-        match last {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) => *line += &format!(" {word}"),
-            None => lines.push(word.to_string()),
+    lines(text.split_whitespace().map(str::to_string), indent)
+}
+
+/// A list in indented lines of at most 80 columns, broken between its items only.
+fn listed(items: &[String], indent: usize) -> String {
+    let last = items.len().saturating_sub(1);
+    lines(items.iter().enumerate().map(|(i, item)| format!("{item}{}", if i < last { "," } else { "" })), indent)
+}
+
+fn lines(pieces: impl Iterator<Item = String>, indent: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for piece in pieces {
+        match lines.last_mut().filter(|line| indent + line.len() + 1 + piece.len() <= 80) {
+            Some(line) => *line += &format!(" {piece}"),
+            None => lines.push(piece),
         }
     }
     lines.iter().map(|line| format!("{:indent$}{line}", "")).collect::<Vec<_>>().join("\n")

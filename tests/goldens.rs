@@ -127,7 +127,11 @@ impl Case {
         for ((key, _), v) in wrt.iter().zip(gradients) {
             results.push((format!("gradient by {key}"), v, Array::read(&json["gradients"][key])));
         }
-        assert_eq!(json["outputs"].as_object().unwrap().len() + json["gradients"].as_object().unwrap().len(), results.len(), "{name}");
+        assert_eq!(
+            json["outputs"].as_object().unwrap().len() + json["gradients"].as_object().unwrap().len(),
+            results.len(),
+            "{name}"
+        );
         for (key, v, want) in &results {
             let ty = TensorType::f32(want.shape.clone());
             assert_eq!(graph.info(*v).ty, ty, "{name}, {key}");

@@ -73,7 +73,13 @@ fn halves() -> Window2d {
 #[test]
 fn item_1_convolution() {
     for device in common::devices("item_1_convolution") {
-        let x = image(&[&[3., 3., 2., 1., 0.], &[0., 0., 1., 3., 1.], &[3., 1., 2., 2., 3.], &[2., 0., 0., 2., 2.], &[2., 0., 0., 0., 1.]]);
+        let x = image(&[
+            &[3., 3., 2., 1., 0.],
+            &[0., 0., 1., 3., 1.],
+            &[3., 1., 2., 2., 3.],
+            &[2., 0., 0., 2., 2.],
+            &[2., 0., 0., 0., 1.],
+        ]);
         let w = filter(&[&[0., 1., 2.], &[2., 2., 0.], &[0., 1., 2.]]);
         let y = convolve(&device, &x, &w, Window2d::new([3, 3]));
         assert_exact(&device, &y, &[&[12., 12., 17.], &[10., 17., 19.], &[9., 6., 14.]]);
@@ -109,7 +115,7 @@ fn item_3_two_filters() {
         let by_two = convolve(&device, &x, &first, Window2d { stride: [2, 2], ..Window2d::new([3, 3]) });
         assert_exact(&device, &by_two, &[&[3., -3.], &[-3., 0.]]);
 
-        let second = filter(&[&[-1., 1., -1.]; 3]);
+        let second = filter(&[&[-1., 1., -1.], &[-1., 1., -1.], &[-1., 1., -1.]]);
         let y = convolve(&device, &x, &second, Window2d::new([3, 3]));
         assert_exact(&device, &y, &[&[-1., -1., -1., -1.], &[-1., -1., -2., 1.], &[-1., -1., -2., 1.], &[-1., 0., -4., 3.]]);
         assert_exact(&device, &max_pool(&device, &y, halves()), &[&[-1., 1.], &[0., 3.]]);
@@ -123,7 +129,12 @@ fn item_4_moving_average() {
         let w = divided(filter(&[&[1., 1., 1.]]), 3.0);
         let y = convolve(&device, &x, &w, Window2d { padding: Padding::Same, ..Window2d::new([1, 3]) });
         // Four roundings (1/3 is one) of sums up to 40, times 2 for a GPU that truncates.
-        assert_close(&device, y.as_f32().unwrap(), &[20., 40., 40., 30., 20., 30., 70. / 3.], 40.0 * 4.0 * f64::from(f32::EPSILON));
+        assert_close(
+            &device,
+            y.as_f32().unwrap(),
+            &[20., 40., 40., 30., 20., 30., 70. / 3.],
+            40.0 * 4.0 * f64::from(f32::EPSILON),
+        );
     }
 }
 
@@ -199,9 +210,9 @@ fn item_6_letter_x() {
 fn item_7_image_kernels() {
     for device in common::devices("item_7_image_kernels") {
         let x = Tensor::f32([1, 7, 7, 1], vec![50.0; 49]).unwrap();
-        for (centre, want) in [(8.0, 0.0), (9.0, 50.0)] {
+        for (centre, want) in [(8.0, 0.0f32), (9.0, 50.0)] {
             let w = filter(&[&[-1., -1., -1.], &[-1., centre, -1.], &[-1., -1., -1.]]);
-            assert_exact(&device, &convolve(&device, &x, &w, Window2d::new([3, 3])), &[&[want; 5]; 5]);
+            assert_exact(&device, &convolve(&device, &x, &w, Window2d::new([3, 3])), &[&[want; 5] as &[f32]; 5]);
         }
         let gauss: Rows<'_> =
             &[&[1., 2., 3., 2., 1.], &[2., 4., 5., 4., 2.], &[3., 5., 6., 5., 3.], &[2., 4., 5., 4., 2.], &[1., 2., 3., 2., 1.]];

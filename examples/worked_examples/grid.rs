@@ -49,25 +49,37 @@ impl Grid {
         self
     }
 
-    /// Lines of equal width. Either all elements have two decimals or none.
+    /// Lines of equal width, all elements with equally many decimals.
     fn lines(&self) -> Vec<String> {
-        let whole = self.data.iter().all(|&v| is_whole(v));
-        let text: Vec<String> = self.data.iter().map(|&v| if whole { number(v) } else { format!("{:.2}", v + 0.0) }).collect();
+        let decimals = self.data.iter().map(|&v| decimals(v)).max().unwrap_or(0);
+        let text: Vec<String> = self.data.iter().map(|&v| with_decimals(v, decimals)).collect();
         let width = text.iter().map(String::len).max().unwrap_or(0);
         let row = |row: &[String]| row.iter().map(|v| format!("{v:>width$}")).collect::<Vec<_>>().join(" ");
         text.chunks(self.columns).map(row).collect()
     }
 }
 
-/// Whether rounding leaves `v` as it is, but for errors of single precision.
-fn is_whole(v: f32) -> bool {
-    (v - v.round()).abs() <= 1e-5 * v.abs().max(1.0)
+/// How many decimals show `v`, but for errors of single precision; at most two.
+fn decimals(v: f32) -> usize {
+    let whole = |v: f32| (v - v.round()).abs() <= 1e-5 * v.abs().max(1.0);
+    if whole(v) {
+        0
+    } else if whole(v * 10.0) {
+        1
+    } else {
+        2
+    }
 }
 
-/// Whole numbers without decimals, others with two.
+fn with_decimals(v: f32, decimals: usize) -> String {
+    let text = format!("{v:.decimals$}");
+    // What rounds to 0 may be negative.
+    if text.trim_start_matches('-').parse() == Ok(0.0) { text.trim_start_matches('-').to_string() } else { text }
+}
+
+/// With as many decimals as it needs, at most two.
 pub fn number(v: f32) -> String {
-    // Adding 0 makes 0 of -0.
-    if is_whole(v) { format!("{}", v.round() + 0.0) } else { format!("{v:.2}") }
+    with_decimals(v, decimals(v))
 }
 
 /// Prints matrices side by side, each under its title.
@@ -92,20 +104,24 @@ pub fn show(grids: &[(&str, &Grid)]) {
 /// Prints the products of one window, a line a row of the filter, and the sum as `map` has it at `place`.
 pub fn spell(input: &Grid, filter: &Grid, window: &Window2d, place: [usize; 2], map: &Grid) {
     let Ok(placed) = window.place(input.rows(), input.columns()) else { return };
-    for i in 0..filter.rows() {
-        let product = |j: usize| {
-            let row = (place[0] * window.stride[0] + i).checked_sub(placed.pad_top);
-            let column = (place[1] * window.stride[1] + j).checked_sub(placed.pad_left);
-            let x = match (row, column) {
-                (Some(row), Some(column)) if row < input.rows() && column < input.columns() => number(input.at(row, column)),
-                // What lies in the padding is 0.
-                _ => "0".to_string(),
-            };
-            format!("{x:>2} * {:>2}", number(filter.at(i, j)))
-        };
-        let products: Vec<String> = (0..filter.columns()).map(product).collect();
-        let last = i + 1 == filter.rows();
+    let element = |i: usize, j: usize| {
+        let row = (place[0] * window.stride[0] + i).checked_sub(placed.pad_top);
+        let column = (place[1] * window.stride[1] + j).checked_sub(placed.pad_left);
+        match (row, column) {
+            (Some(row), Some(column)) if row < input.rows() && column < input.columns() => number(input.at(row, column)),
+            // What lies in the padding is 0.
+            _ => "0".to_string(),
+        }
+    };
+    let pairs: Vec<[String; 2]> = (0..filter.rows() * filter.columns())
+        .map(|k| (k / filter.columns(), k % filter.columns()))
+        .map(|(i, j)| [element(i, j), number(filter.at(i, j))])
+        .collect();
+    let [wide_x, wide_w] = [0, 1].map(|side| pairs.iter().map(|p| p[side].len()).max().unwrap_or(0));
+    for (i, row) in pairs.chunks(filter.columns()).enumerate() {
+        let products: Vec<String> = row.iter().map(|[x, w]| format!("{x:>wide_x$} * {w:>wide_w$}")).collect();
         let sign = if i == 0 { ' ' } else { '+' };
+        let last = i + 1 == filter.rows();
         let sum = if last { format!("  =  {}", number(map.at(place[0], place[1]))) } else { String::new() };
         println!("  {sign} {}{sum}", products.join("  +  "));
     }

@@ -50,11 +50,11 @@ fn main() -> anyhow::Result<()> {
         bail!("there is no example {n}; there are:\n{}", list.join("\n"));
     }
     let teacher = Teacher::new(Device::named(&arguments.device)?);
-    println!("Computed on: {}", teacher.device());
+    println!("Computed on: {}\n", teacher.device());
     for (i, (title, lesson)) in LESSONS.iter().enumerate() {
         if arguments.only.is_none_or(|n| n == i + 1) {
             let title = format!("{}. {title}", i + 1);
-            println!("\n{title}\n{}\n", "=".repeat(title.len()));
+            println!("{title}\n{}\n", "=".repeat(title.len()));
             lesson(&teacher).with_context(|| title)?;
         }
     }
@@ -82,7 +82,7 @@ fn convolution(t: &Teacher) -> anyhow::Result<()> {
     grid::spell(&input, &filter, &slide(&filter), [0, 0], &map);
     println!("One step to the right:\n");
     grid::spell(&input, &filter, &slide(&filter), [0, 1], &map);
-    println!("A 3 by 3 filter fits into 5 columns at 5 - 3 + 1 = {} places.", map.columns());
+    println!("A 3 by 3 filter fits into 5 columns at 5 - 3 + 1 = {} places.\n", map.columns());
     Ok(())
 }
 
@@ -92,9 +92,8 @@ fn pooling(t: &Teacher) -> anyhow::Result<()> {
     let input = Grid::from([[3, 13, 17, 11], [5, 3, 1, 23], [7, 1, 2, 3], [11, 17, 1, 4]]);
     let (max, average) = (t.max_pool(&input, halves())?, t.average_pool(&input, halves())?);
     show(&[("input", &input), ("max", &max), ("average", &average)]);
-    let block = "3, 13, 5, 3";
-    println!("Block at the top left: {block}; the largest is {},", number(max.at(0, 0)));
-    println!("the average (3 + 13 + 5 + 3) / 4 = {}.", number(average.at(0, 0)));
+    println!("The block at the top left has 3, 13, 5 and 3. The largest is {}, the average", number(max.at(0, 0)));
+    println!("(3 + 13 + 5 + 3) / 4 = {}.\n", number(average.at(0, 0)));
     Ok(())
 }
 
@@ -127,9 +126,9 @@ fn two_filters(t: &Teacher) -> anyhow::Result<()> {
 }
 
 fn moving_average(t: &Teacher) -> anyhow::Result<()> {
-    println!("A filter of three times 1/3 replaces each number by the average of itself and its");
-    println!("neighbours. A zero is put before and behind (`same` padding), so the result is as");
-    println!("long as the input.\n");
+    println!("A filter of three times 1/3 replaces each number by the average of itself and");
+    println!("its neighbours. A zero is put before and behind (`same` padding), so the result");
+    println!("is as long as the input.\n");
     let input = Grid::from([[10, 50, 60, 10, 20, 30, 40]]);
     let filter = Grid::from([[1, 1, 1]]).divided_by(3.0);
     let window = Window2d { padding: Padding::Same, ..slide(&filter) };
@@ -143,8 +142,8 @@ fn moving_average(t: &Teacher) -> anyhow::Result<()> {
 }
 
 fn curve_detector(t: &Teacher) -> anyhow::Result<()> {
-    println!("The filter is a small picture of a curve. On a patch of an image with such a curve");
-    println!("the products add up to a large number; on another patch they don't.\n");
+    println!("The filter is a small picture of a curve. On a patch of an image with such a");
+    println!("curve the products add up to a large number; on another patch they don't.\n");
     let mut filter = Grid::zeros(7, 7);
     for (row, column) in [(0, 5), (1, 4), (2, 3), (3, 3), (4, 3), (5, 3)] {
         filter.set(row, column, 30.0);
@@ -171,14 +170,14 @@ fn curve_detector(t: &Teacher) -> anyhow::Result<()> {
     let fit = t.convolve(&curve, &filter, slide(&filter))?;
     let misfit = t.convolve(&other, &filter, slide(&filter))?;
     println!("With the curve, the products that aren't 0:\n  {} = {}\n", grid::products(&curve, &filter), number(fit.at(0, 0)));
-    println!("On the other patch all products are 0: {}", number(misfit.at(0, 0)));
+    println!("On the other patch all products are 0, and so is their sum: {}\n", number(misfit.at(0, 0)));
     Ok(())
 }
 
 fn letter_x(t: &Teacher) -> anyhow::Result<()> {
-    println!("An X drawn with 1 on a ground of -1, and three filters, shown times 9, that look");
-    println!("for its parts. A 1 in a feature map is a perfect match. (Slides cut the digits off");
-    println!("after the second one; here they are rounded.)\n");
+    println!("An X drawn with 1 on a ground of -1, and three filters, shown times 9, that");
+    println!("look for its parts. A 1 in a feature map is a perfect match. (Slides cut the");
+    println!("digits off after the second one; here they are rounded.)\n");
     let mut image = Grid::zeros(9, 9);
     for row in 0..9 {
         for column in 0..9 {
@@ -208,7 +207,7 @@ fn letter_x(t: &Teacher) -> anyhow::Result<()> {
             let sum = t.convolve(&image, &whole, slide(&whole))?;
             grid::spell(&image, &whole, &slide(&whole), [1, 1], &sum);
             println!("9 / 9 = {}. ReLU now turns what is negative into 0, and pooling keeps the", number(map.at(1, 1)));
-            println!("largest of each 2 by 2 block, of what is left of one at the right and the bottom.\n");
+            println!("largest of each 2 by 2 block. At the right and the bottom a block is cut short.\n");
         }
         show(&[("ReLU", &positive)]);
         show(&[("max of 2 by 2", &pooled)]);
@@ -240,9 +239,9 @@ fn image_kernels(t: &Teacher) -> anyhow::Result<()> {
     let weights = [[1, 2, 3, 2, 1], [2, 4, 5, 4, 2], [3, 5, 6, 5, 3], [2, 4, 5, 4, 2], [1, 2, 3, 2, 1]];
     let sum: i32 = weights.iter().flatten().sum();
     let gauss = Grid::from(weights);
-    println!("A Gaussian blur averages, and counts what is near more. Its weights add up to {sum},");
-    println!("so divided by {sum} it leaves a flat image as it is. A slide divides by 65, which makes");
-    println!("everything brighter by {sum} / 65.\n");
+    println!("A Gaussian blur averages, and counts what is near more. Its weights add up to");
+    println!("{sum}, so divided by {sum} it leaves a flat image as it is. Some slides divide by 65,");
+    println!("which makes everything {sum} / 65 times as bright.\n");
     let blurred = |image: &Grid, divisor: f32| {
         let filter = gauss.clone().divided_by(divisor);
         t.convolve(image, &filter, slide(&filter))
@@ -274,13 +273,14 @@ fn sizes(_: &Teacher) -> anyhow::Result<()> {
     let layer = 100 * 200 * 200 * 3;
     println!("\nA 5 by 5 filter on 3 colours has 5 * 5 * 3 weights and a bias: {filter} parameters,");
     println!("whatever the size of the image. A fully connected node on 32 by 32 pixels has");
-    println!("32 * 32 * 3 and a bias, {node}; 100 nodes on 200 by 200 pixels have {layer} weights.");
+    println!("32 * 32 * 3 and a bias, {node}; 100 nodes on 200 by 200 pixels have 12 million");
+    println!("weights: 100 * 200 * 200 * 3 = {layer}.\n");
     Ok(())
 }
 
 fn gradient(t: &Teacher) -> anyhow::Result<()> {
-    println!("Training asks: how does the error E change with each number of the filter W? Here");
-    println!("H = X * W (a convolution) should become T, and E = 1/2 sum of (H - T)^2.\n");
+    println!("Training asks: how does the error E change with each number of the filter W?");
+    println!("Here H = X * W (a convolution) should become T, and E = 1/2 sum of (H - T)^2.\n");
     let x = Grid::from([[1, 0, 2], [3, 1, 0], [0, 2, 1]]);
     let w = Grid::from([[1, 0], [0, 1]]);
     let target = Grid::from([[1, 1], [3, 2]]);
@@ -297,7 +297,7 @@ fn gradient(t: &Teacher) -> anyhow::Result<()> {
     println!("A step against the gradient, W - {RATE} * dE/dW, makes the error smaller:\n");
     let after = t.step(&x, &w_new, &target, RATE)?;
     show(&[("new W", &w_new), ("new H", &after.h), ("T", &target)]);
-    println!("Error E = {}", number(after.error));
+    println!("Error E = {}\n", number(after.error));
     Ok(())
 }
 
