@@ -146,7 +146,7 @@ fn show_device(device: &Device, info: Option<&DeviceInfo>) {
 }
 
 fn show_header(setups: &[Setup]) {
-    println!("Each op's worst case, as a share of its error budget (0: exact, 100%: all of it).");
+    println!("Each op's worst case, as a share of its error budget (0: exact; limit: 100%).");
     if setups.len() == 2 {
         println!("Limits: the adapter's own, and those that every WebGPU device has (default).");
     }
@@ -234,9 +234,9 @@ fn as_json(setups: &[Setup], info: Option<&DeviceInfo>, results: &Results<'_>, p
     })
 }
 
-/// `text` in indented lines of at most 80 columns.
+/// Each line of `text` in indented lines of at most 80 columns.
 fn wrapped(text: &str, indent: usize) -> String {
-    lines(text.split_whitespace().map(str::to_string), indent)
+    text.lines().map(|line| lines(line.split_whitespace().map(str::to_string), indent)).collect::<Vec<_>>().join("\n")
 }
 
 /// A list in indented lines of at most 80 columns, broken between its items only.
