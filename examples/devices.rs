@@ -15,12 +15,20 @@ struct Arguments {
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
+    /// Print only how many GPUs there are, and fail if there is none
+    #[arg(long, conflicts_with = "json")]
+    count_gpus: bool,
 }
 
 fn main() -> ExitCode {
     common::start_logging();
     let arguments = Arguments::parse();
     let devices = Device::list();
+    if arguments.count_gpus {
+        let n = devices.iter().filter(|d| d.backend != "cpu").count();
+        println!("{n}");
+        return ExitCode::from(u8::from(n == 0));
+    }
     let wanted = std::env::var("STRIATE_DEVICE").ok().filter(|name| !name.is_empty());
     // What the program would run on, with the variable's say.
     let best = Device::best();

@@ -7,6 +7,9 @@ use crate::tensor::TensorType;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Is shown the outputs of a step, by its index.
+pub type Observe<'a, T> = &'a mut dyn FnMut(usize, &[Buf<T>]);
+
 /// The states of a model in host memory.
 #[derive(Debug)]
 pub struct Runtime<T> {
@@ -77,7 +80,7 @@ impl<T: Precision> Runtime<T> {
         &mut self,
         program: &mut Program<T>,
         feeds: Vec<(Value, Buf<T>)>,
-        mut observe: Option<&mut dyn FnMut(usize, &[Buf<T>])>,
+        mut observe: Option<Observe<'_, T>>,
     ) -> Result<()> {
         let plan = program.plan.clone();
         for (v, data) in feeds {

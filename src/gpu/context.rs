@@ -175,7 +175,7 @@ impl Gpu {
         let made = make();
         // Scopes belong to this thread: all are popped before anything is awaited.
         let (internal, validation, memory) = (internal.pop(), validation.pop(), memory.pop());
-        for error in [internal.await, validation.await, memory.await].into_iter().flatten() {
+        if let Some(error) = [internal.await, validation.await, memory.await].into_iter().flatten().next() {
             return Err(self.error(error));
         }
         self.check()?;

@@ -13,7 +13,7 @@ impl Graph {
             readers[v.0 as usize] += 1;
         }
         let mut fused = vec![false; self.nodes.len()];
-        for n in 0..self.nodes.len() {
+        for (n, fused) in fused.iter_mut().enumerate() {
             let Some(activation) = self.nodes[n].op.activation() else { continue };
             let (x, y) = (self.nodes[n].inputs[0], self.nodes[n].outputs[0]);
             let Some((producer, 0)) = self.producer(x) else { continue };
@@ -29,7 +29,7 @@ impl Graph {
             p.op = op;
             p.outputs[0] = y;
             self.values[y.0 as usize].origin = Origin::Node { node: producer, output: 0 };
-            fused[n] = true;
+            *fused = true;
         }
         let mut at = 0;
         let mut moved = Vec::with_capacity(fused.len());

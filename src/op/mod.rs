@@ -1,0 +1,189 @@
+//! What an op is, and what its methods are handed: views on the CPU, the recorder of GPU dispatches, the gradient builder, the
+//! arguments of an error bound. Nothing here knows any particular op, the graph, or wgpu.
+
+mod bound;
+mod case;
+mod cpu;
+mod gradient;
+mod recorder;
+
+pub use bound::{Bound, TINY, UNIT, Worst, compare, gamma};
+pub use case::{Case, Declaration, sample};
+pub use cpu::{Buf, CpuArgs, Oracle, View, ViewMut, run_f64};
+pub use gradient::{Gradient, NodeBuilder};
+pub use recorder::{
+    ACTIVATION, Binding, Buffer, ConstValue, DeviceProfile, Dispatch, ELEMENTS_SCALAR, ELEMENTS_VEC4, FINITE, GRID, Kernel,
+    MAX_ITERATIONS, MainLoop, RANDOM, Recorder, Source, Word, shader,
+};
+
+use crate::error::{Error, Result};
+use crate::linalg::Real;
+use crate::tensor::TensorType;
+use std::any::{Any, TypeId};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// A tensor of a graph: the output of a node, an input fed at each run, or persistent state.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Value(pub(crate) u32);
+
+/// An operation on tensors, declared once: shapes, gradient, CPU, GPU, cost, error bound.
+///
+/// [`Op::infer`] makes all argument checks: the other methods are only called with inputs that it accepted.
+pub trait Op: CpuErased + Debug + Send + Sync + Any {
+    /// Name in the field's terms (`conv2d`), also in [`Declaration::name`].
+    fn name(&self) -> &'static str;
+
+    /// Types of the outputs for these inputs, or what is wrong with the inputs or attributes.
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>>;
+
+    /// Adds the nodes of the gradient. Ops without one keep this default, and their [`Declaration`] says why.
+    fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
+        let _ = g;
+        Err(Error::invalid("gradient", format!("a loss that depends on {}", self.name()), "differentiable ops only"))
+    }
+
+    /// Appends the dispatches that compute the outputs. No wgpu, no allocation of device memory, no submit.
+    fn gpu(&self, r: &mut Recorder<'_>) -> Result<()>;
+
+    /// Work and traffic. Default: a floating-point operation an output element, all tensors moved once.
+    fn cost(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Cost {
+        Cost { flops: outputs.iter().map(|t| t.elements() as u64).sum(), bytes: moved_bytes(inputs, outputs) }
+    }
+
+    /// By how much each element of each f32 output may differ from the f64 oracle. Default: not at all.
+    fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
+        Ok(b.exact())
+    }
+
+    /// Element offset at which output 0 lies inside the memory of input 0, for an op that only gives memory another shape.
+    /// Such an op has no dispatch and no CPU work.
+    fn view(&self) -> Option<usize> {
+        None
+    }
+
+    /// Pairs of (input, output) that are the same memory: the op overwrites the input. Only persistent state may be such an
+    /// input; kernels bind the output alone.
+    fn in_place(&self) -> &[(usize, usize)] {
+        &[]
+    }
+
+    /// Element offset in output 0 at which the producer of input `i` may write directly. The op then has nothing to do for that
+    /// input ([`Recorder::placed`], [`CpuArgs::placed`]).
+    fn placement(&self, i: usize) -> Option<usize> {
+        let _ = i;
+        None
+    }
+
+    /// For an op that is an activation function: which one, so that a producer can take it into its epilogue.
+    fn activation(&self) -> Option<Activation> {
+        None
+    }
+
+    /// This op with `activation` applied to its output 0, if it can do that in its epilogue.
+    fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Op>> {
+        let _ = activation;
+        None
+    }
+}
+
+/// Bytes of all inputs and outputs.
+pub fn moved_bytes(inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
+    inputs.iter().chain(outputs).map(|t| t.bytes() as u64).sum()
+}
+
+/// Fails unless there is one input for each of these names: the first line of an [`Op::infer`].
+pub fn expect_inputs(inputs: &[TensorType], names: &[&str]) -> Result<()> {
+    if inputs.len() == names.len() {
+        Ok(())
+    } else {
+        Err(Error::invalid("inputs", inputs.len(), format!("{} ({})", names.len(), names.join(", "))))
+    }
+}
+
+/// The CPU implementation of an op, written once for `f32` (the CPU backend) and `f64` (the oracle).
+pub trait Cpu {
+    /// Computes the outputs.
+    fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>);
+}
+
+/// [`Cpu`] with its two types as two methods, which a `dyn Op` needs. Implemented for every [`Cpu`].
+pub trait CpuErased {
+    /// In single precision.
+    fn cpu_f32(&self, args: &mut CpuArgs<'_, f32>);
+    /// In double precision.
+    fn cpu_f64(&self, args: &mut CpuArgs<'_, f64>);
+}
+
+impl<O: Cpu> CpuErased for O {
+    fn cpu_f32(&self, args: &mut CpuArgs<'_, f32>) {
+        self.cpu(args);
+    }
+    fn cpu_f64(&self, args: &mut CpuArgs<'_, f64>) {
+        self.cpu(args);
+    }
+}
+
+/// A precision that the CPU runs ops in.
+pub trait Precision: Real {
+    /// Runs an op in this precision.
+    fn run(op: &dyn Op, args: &mut CpuArgs<'_, Self>);
+}
+
+impl Precision for f32 {
+    fn run(op: &dyn Op, args: &mut CpuArgs<'_, f32>) {
+        op.cpu_f32(args);
+    }
+}
+
+impl Precision for f64 {
+    fn run(op: &dyn Op, args: &mut CpuArgs<'_, f64>) {
+        op.cpu_f64(args);
+    }
+}
+
+/// Floating-point operations (a multiply-add is two) and bytes moved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Cost {
+    /// Floating-point operations.
+    pub flops: u64,
+    /// Bytes read and written.
+    pub bytes: u64,
+}
+
+/// An activation function that a kernel can apply to its result. `code` selects it in `shaders/shared/activation.wgsl`.
+#[derive(Clone, Copy, Debug)]
+pub struct Activation {
+    /// Name (`relu`).
+    pub name: &'static str,
+    /// Value of the shader's `ACTIVATION`.
+    pub code: u32,
+    /// The function in single precision.
+    pub f32: fn(f32) -> f32,
+    /// The function in double precision.
+    pub f64: fn(f64) -> f64,
+    /// Largest slope, which is by how much it can magnify an error of its argument.
+    pub lipschitz: f64,
+    /// Rounding error of the shader's value, for an argument and its exact result.
+    pub error: fn(f64, f64) -> f64,
+}
+
+impl Activation {
+    /// Replaces each element by its function value, in the precision that `T` is.
+    pub fn apply<T: Real>(&self, v: &mut [T]) {
+        if TypeId::of::<T>() == TypeId::of::<f32>() {
+            v.iter_mut().for_each(|x| *x = T::from_f32((self.f32)(x.to_f32())));
+        } else {
+            v.iter_mut().for_each(|x| *x = T::from_f64((self.f64)(x.to_f64())));
+        }
+    }
+}
+
+impl PartialEq for Activation {
+    fn eq(&self, other: &Self) -> bool {
+        self.code == other.code
+    }
+}
+
+/// Elements to which a tensor inside a page is aligned: 256 bytes, WebGPU's default alignment of a storage binding.
+pub const PAGE_ALIGNMENT: usize = 64;
