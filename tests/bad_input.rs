@@ -197,13 +197,13 @@ fn optimizer_updates() {
     refused(SgdUpdate { momentum: 0.9, nesterov: false, weight_decay: 0.0 }, &sgd, "inputs", "4");
     let adam = [p.clone(), p.clone(), p.clone(), p.clone(), hyper, health];
     let good = AdamUpdate { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
-    refused(AdamUpdate { beta1: 1.0, ..good.clone() }, &adam, "beta1", "1");
-    refused(AdamUpdate { beta2: -0.1, ..good.clone() }, &adam, "beta2", "-0.1");
+    refused(AdamUpdate { beta1: 1.0, ..good }, &adam, "beta1", "1");
+    refused(AdamUpdate { beta2: -0.1, ..good }, &adam, "beta2", "-0.1");
     for epsilon in [0.0, -1.0, 1e-60, f64::NAN] {
-        refused(AdamUpdate { epsilon, ..good.clone() }, &adam, "epsilon", &epsilon.to_string());
+        refused(AdamUpdate { epsilon, ..good }, &adam, "epsilon", &epsilon.to_string());
     }
     let adadelta = AdadeltaUpdate { rho: 0.95, epsilon: 1e-6, weight_decay: 0.0 };
-    refused(AdadeltaUpdate { rho: 1.0, ..adadelta.clone() }, &adam, "rho", "1");
+    refused(AdadeltaUpdate { rho: 1.0, ..adadelta }, &adam, "rho", "1");
     refused(AdadeltaUpdate { weight_decay: f64::INFINITY, ..adadelta }, &adam, "weight_decay", "inf");
     let mut other = adam.clone();
     other[1] = f32s([9]);
