@@ -179,7 +179,7 @@ macro_rules! rows {
             },
             Declaration {
                 name: $row::GRAD_NAME,
-                no_gradient: Some("second derivatives are not taken"),
+                no_gradient: Some("gradient op: second derivatives are not needed for training"),
                 shaders: &[&UNARY_GRAD, &ACTIVATION, &GRID, &ELEMENTS_VEC4, &ELEMENTS_SCALAR],
                 cases: grad_cases::<$row>,
             },
