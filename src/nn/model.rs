@@ -1,10 +1,10 @@
 //! A model: layers with parameters on a device, and the programs made of them.
 
+use super::Mode;
 use super::feed::{DEFAULT_BINDING_BYTES, DataPorts, Resident};
 use super::network::Network;
 use super::parameters::{Layout, Pages, page_name};
 use super::summary::{LayerSummary, Summary};
-use super::Mode;
 use crate::device::{Device, ProgramId, Runtime};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Plan};
@@ -182,11 +182,7 @@ impl Model {
     }
 
     /// The program called `key`, planned and loaded when it is asked for the first time.
-    pub(crate) async fn program(
-        &mut self,
-        key: String,
-        plan: impl FnOnce(&Model) -> Result<(Plan, Ports)>,
-    ) -> Result<Program> {
+    pub(crate) async fn program(&mut self, key: String, plan: impl FnOnce(&Model) -> Result<(Plan, Ports)>) -> Result<Program> {
         if let Some(program) = self.programs.get(&key) {
             return Ok(program.clone());
         }
