@@ -218,7 +218,8 @@ fn weights_come_and_go() {
 
 #[test]
 fn initial_values_follow_the_setting() {
-    let net = |init| Sequential::new([6, 6, 1]).init(init).conv2d(3, 3).flatten().layer(striate::nn::Dense::new(5).init(Init::Zeros));
+    let net =
+        |init| Sequential::new([6, 6, 1]).init(init).conv2d(3, 3).flatten().layer(striate::nn::Dense::new(5).init(Init::Zeros));
     let weights = build(net(Init::Constant(0.25))).weights().unwrap();
     assert!(weights[0].1.as_f32().unwrap().iter().all(|&x| x == 0.25));
     assert!(weights[2].1.as_f32().unwrap().iter().all(|&x| x == 0.0));

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use striate::data::{self, Dataset};
 use striate::nn::{Conv2d, Init, Model, Sequential};
-use striate::train::{
-    Adadelta, Adam, Fit, MeanSquaredError, Optimizer, Progress, Schedule, Sgd, SoftmaxCrossEntropy,
-};
+use striate::train::{Adadelta, Adam, Fit, MeanSquaredError, Optimizer, Progress, Schedule, Sgd, SoftmaxCrossEntropy};
 use striate::{Device, Seed, Tensor, op};
 
 const STEPS: usize = 10;
@@ -192,7 +190,8 @@ fn a_nan_stops_training_with_the_layer_and_the_step() {
     let mut pixels = data.images().as_f32().unwrap().to_vec();
     pixels[20 * 36..21 * 36].fill(3e38);
     let data = Dataset::new(Tensor::f32([48, 6, 6, 1], pixels).unwrap(), data.labels().to_vec(), 3).unwrap();
-    let net = || Sequential::new([6, 6, 1]).dropout(0.1).layer(Conv2d::new(4, 3).init(Init::Ones)).named("stem").flatten().dense(3);
+    let net =
+        || Sequential::new([6, 6, 1]).dropout(0.1).layer(Conv2d::new(4, 3).init(Init::Ones)).named("stem").flatten().dense(3);
     let mut model = cpu(net());
     let error = layer_of(model.fit(&data, silent(1).batch(8).shuffle(false)).unwrap_err());
     assert_eq!(error, ("stem".to_string(), "output".to_string(), 3));
