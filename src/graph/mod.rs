@@ -146,7 +146,7 @@ impl NodeBuilder for Graph {
         }
         let types = self.types(inputs);
         let outputs = op.infer(&types).map_err(|e| {
-            let e = if self.scope.is_empty() || self.scope == op.name() { e } else { e.at(op.name()) };
+            let e = if self.scope.is_empty() || self.scope.starts_with(op.name()) { e } else { e.at(op.name()) };
             e.at(if self.scope.is_empty() { op.name() } else { &self.scope })
         })?;
         for &(i, _) in op.in_place() {
