@@ -2,9 +2,8 @@
 
 use super::context::{Gpu, Pipeline};
 use super::readback::{Staging, device_bytes, tensor};
-use crate::device::{state_mismatch, unknown_state};
 use crate::error::{Error, Result};
-use crate::graph::{Location, Memory, Plan, StorageKind};
+use crate::graph::{Location, Memory, Plan, StorageKind, state_mismatch, unknown_state};
 use crate::op::{Buffer, Dispatch, Oracle, Value, compare};
 use crate::tensor::{DType, Tensor, TensorType};
 use std::collections::{HashMap, VecDeque};

@@ -8,7 +8,7 @@
 use super::{Graph, Origin};
 use crate::error::{Error, Result};
 use crate::op::{DeviceProfile, Dispatch, Recorder, Value};
-use crate::tensor::{DType, TensorType};
+use crate::tensor::{DType, Tensor, TensorType};
 use std::collections::HashMap;
 
 /// Where a tensor lies.
@@ -398,23 +398,47 @@ fn place_inputs(graph: &Graph, live: &[usize], keep: &[Value], places: &mut [Pla
     placed
 }
 
-/// A state may not be read, as it was before, after a node has overwritten it.
+/// A state may not be read, as it was before, by the node that overwrites it or after that.
 fn check_in_place(graph: &Graph, live: &[usize], places: &[Place]) -> Result<()> {
-    let mut overwritten: HashMap<Value, &str> = HashMap::new();
+    // Which contents of a state a value is: 0 before any update, then the number of the node that made them.
+    let mut contents = vec![0usize; graph.values.len()];
+    let mut current: HashMap<Value, (usize, &str)> = HashMap::new();
     for &n in live {
         let node = &graph.nodes()[n];
+        let refuse = |root: Value, by: &str| {
+            let what = format!("state '{}' read after '{by}' overwrote it", graph.info(root).name);
+            Err(Error::invalid("order of nodes", what, "reads first").at(&node.name))
+        };
         for v in &node.inputs {
             let root = places[v.0 as usize].root;
-            // The new contents are read through the updating node's output, whose own place is the same memory.
-            let is_new = graph.producer(*v).is_some_and(|(p, o)| graph.nodes()[p].op.in_place().iter().any(|&(_, out)| out == o));
-            if let (Some(by), false) = (overwritten.get(&root), is_new) {
-                let what = format!("state '{}' read after '{by}' overwrote it", graph.info(root).name);
-                return Err(Error::invalid("order of nodes", what, "reads first").at(&node.name));
+            match current.get(&root) {
+                Some(&(now, by)) if contents[v.0 as usize] != now => return refuse(root, by),
+                _ => {}
             }
         }
-        for &(i, _) in node.op.in_place() {
-            overwritten.insert(places[node.inputs[i].0 as usize].root, node.op.name());
+        if node.op.view().is_some() {
+            contents[node.outputs[0].0 as usize] = contents[node.inputs[0].0 as usize];
+        }
+        for &(i, o) in node.op.in_place() {
+            let root = places[node.inputs[i].0 as usize].root;
+            // A kernel can't read a buffer that it writes under another name.
+            let is_read = |(j, v): (usize, &Value)| j != i && places[v.0 as usize].root == root;
+            if node.inputs.iter().enumerate().any(is_read) {
+                return refuse(root, node.op.name());
+            }
+            contents[node.outputs[o].0 as usize] = n + 1;
+            current.insert(root, (n + 1, node.op.name()));
         }
     }
     Ok(())
+}
+
+/// An error for a state that no plan has.
+pub(crate) fn unknown_state(name: &str) -> Error {
+    Error::invalid("state", format!("'{name}'"), "the name of a state of a loaded plan")
+}
+
+/// An error for data that don't fit the state they are for.
+pub(crate) fn state_mismatch(name: &str, elements: usize, data: &Tensor) -> Error {
+    Error::invalid("state", data.tensor_type(), format!("{elements} elements of the type that it has")).at(name)
 }

@@ -136,8 +136,7 @@ pub struct Net {
 }
 
 /// Shapes of the parameters of [`net`].
-pub const PARAMETERS: [[usize; 4]; 6] =
-    [[3, 3, 3, 8], [1, 1, 1, 8], [3, 3, 8, 12], [1, 1, 1, 12], [1, 1, 48, 10], [1, 1, 1, 10]];
+pub const PARAMETERS: [[usize; 4]; 6] = [[3, 3, 3, 8], [1, 1, 1, 8], [3, 3, 8, 12], [1, 1, 1, 12], [1, 1, 48, 10], [1, 1, 1, 10]];
 
 /// Convolution, ReLU, max-pool, convolution, tanh, average-pool, dense, cross-entropy.
 pub fn net(g: &mut Graph, n: usize, parameters: &[Value]) -> Result<Net> {
@@ -247,4 +246,3 @@ impl Training {
         (Tensor::f32([4], vec![0.1, 0.0, 0.0, 0.0]).unwrap(), Tensor::u32([1], vec![1]).unwrap())
     }
 }
-
