@@ -203,7 +203,7 @@ impl Runtime {
     pub async fn load(&mut self, plan: Plan) -> Result<ProgramId> {
         Ok(ProgramId(match &mut self.inner {
             Inner::Cpu { runtime, programs } => {
-                programs.push(runtime.load(Arc::new(plan)));
+                programs.push(runtime.load(Arc::new(plan))?);
                 programs.len() - 1
             }
             Inner::Gpu(runtime) => runtime.load(Arc::new(plan)).await?,
