@@ -42,6 +42,24 @@ fn hyperbolic_tangent(x: vec4<f32>) -> vec4<f32> {
     return select(select(magnitude, -magnitude, x < vec4<f32>(0.0)), x, nan_lanes(x));
 }
 
+// max(x, 0) + ln(1 + t), t = e^-|x|, with ln(1 + t) = 2 atanh(s), s = t / (2 + t) <= 1/3, as a series: log(1 + t) would lose all
+// digits of a small t.
+fn softplus(x: vec4<f32>) -> vec4<f32> {
+    let t = exp(-abs(x));
+    let s = t / (vec4<f32>(2.0) + t);
+    let z = s * s;
+    var p = vec4<f32>(2.0 / 15.0);
+    p = p * z + vec4<f32>(2.0 / 13.0);
+    p = p * z + vec4<f32>(2.0 / 11.0);
+    p = p * z + vec4<f32>(2.0 / 9.0);
+    p = p * z + vec4<f32>(2.0 / 7.0);
+    p = p * z + vec4<f32>(2.0 / 5.0);
+    p = p * z + vec4<f32>(2.0 / 3.0);
+    p = p * z + vec4<f32>(2.0);
+    let y = select(vec4<f32>(0.0), x, x > vec4<f32>(0.0)) + s * p;
+    return select(y, x, nan_lanes(x));
+}
+
 fn activate(x: vec4<f32>) -> vec4<f32> {
     switch ACTIVATION {
         case 1u: {
@@ -52,6 +70,9 @@ fn activate(x: vec4<f32>) -> vec4<f32> {
         }
         case 3u: {
             return hyperbolic_tangent(x);
+        }
+        case 4u: {
+            return softplus(x);
         }
         default: {
             return x;
@@ -70,6 +91,11 @@ fn activate_grad(y: vec4<f32>, dy: vec4<f32>) -> vec4<f32> {
         case 3u: {
             // Not 1 - y^2, which loses digits where y is near 1.
             return dy * ((vec4<f32>(1.0) - y) * (vec4<f32>(1.0) + y));
+        }
+        case 4u: {
+            // 1 - e^-y, which would cancel where y is small.
+            let t = hyperbolic_tangent(0.5 * y);
+            return dy * ((t + t) / (vec4<f32>(1.0) + t));
         }
         default: {
             return dy;

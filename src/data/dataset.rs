@@ -2,14 +2,17 @@
 
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Data, Shape, Tensor};
+use std::sync::{Arc, Weak};
 
 /// Images of one size, each with the index of its class. What a network sees of a pixel is `value * scale + offset`: from 0 to 1 for
 /// u8 images, and the value itself for f32 images, unless [`Dataset::normalized`] says otherwise.
+///
+/// A clone shares the images and labels.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Dataset {
     name: String,
-    images: Tensor,
-    labels: Vec<u32>,
+    images: Arc<Tensor>,
+    labels: Arc<[u32]>,
     classes: usize,
     scale: f32,
     offset: f32,
@@ -44,7 +47,7 @@ impl Dataset {
                 format!("image of sample {sample}, row {}, column {}, channel {}", pixel / (w * c), pixel / c % w, pixel % c);
             return Err(Error::invalid(what, values[at], "a finite value"));
         }
-        Ok(Dataset { name: "data set".to_string(), images, labels, classes, scale, offset: 0.0 })
+        Ok(Dataset { name: "data set".to_string(), images: images.into(), labels: labels.into(), classes, scale, offset: 0.0 })
     }
 
     /// The same data set, called `name` in messages and reports.
@@ -88,6 +91,12 @@ impl Dataset {
     /// The images as they are stored, not normalised: u8 or f32, `[n, h, w, c]`.
     pub fn images(&self) -> &Tensor {
         &self.images
+    }
+
+    /// Tells the samples of this data set and its clones from those of every other, as long as the mark is kept; the samples themselves
+    /// aren't kept by it.
+    pub(crate) fn mark(&self) -> Weak<Tensor> {
+        Arc::downgrade(&self.images)
     }
 
     /// Shape of an image, `[h, w, c]`.
@@ -182,7 +191,7 @@ impl Dataset {
     pub fn one_hot(&self) -> Result<Tensor> {
         let shape = Shape::from([self.len(), self.classes]).checked("one-hot labels")?;
         let mut data = vec![0.0; shape.elements()];
-        for (row, &label) in data.chunks_exact_mut(self.classes).zip(&self.labels) {
+        for (row, &label) in data.chunks_exact_mut(self.classes).zip(self.labels.iter()) {
             row[label as usize] = 1.0;
         }
         Tensor::f32(shape, data)
@@ -239,7 +248,7 @@ impl Dataset {
 
     /// Samples of this data set under its name, classes and normalisation.
     fn with(&self, images: Tensor, labels: Vec<u32>) -> Dataset {
-        Dataset { name: self.name.clone(), images, labels, classes: self.classes, scale: self.scale, offset: self.offset }
+        Dataset { name: self.name.clone(), images: images.into(), labels: labels.into(), ..self.clone() }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::op::Declaration;
 
 #[cfg(test)]
 pub(crate) mod check;
+mod columns;
 mod elements;
 pub mod gemm;
 mod pool_window;
@@ -29,6 +30,7 @@ ops! {
     adam_update,
     avg_pool2d,
     binary,
+    concat,
     conv2d,
     dropout,
     fill,
@@ -40,6 +42,7 @@ ops! {
     reduce,
     scale,
     sgd_update,
+    slice,
     softmax,
     softmax_cross_entropy,
     track,

@@ -1,0 +1,155 @@
+//! Trains a network on MNIST, the handwritten digits, and shows what it makes of the test set.
+//!
+//! `cargo run --release --example mnist` trains the default model for three epochs; `-- --help` lists what can be changed.
+
+mod digits;
+mod models;
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+use models::Network;
+use sha2::{Digest, Sha256};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use striate::data::{self, Dataset};
+use striate::nn::Model;
+use striate::train::{Adadelta, Adam, Fit, History, Score, Sgd};
+use striate::{Device, Seed};
+
+/// Trains a network on MNIST and shows what it makes of the test set.
+#[derive(Parser)]
+struct Args {
+    /// Which network.
+    #[arg(long, value_enum, default_value_t = Network::Convnet)]
+    model: Network,
+    /// How the weights are updated [default: what suits the network].
+    #[arg(long, value_enum)]
+    optimizer: Option<Optimizer>,
+    /// Learning rate [default: the optimizer's].
+    #[arg(long)]
+    lr: Option<f64>,
+    /// Images a step [default: what suits the network].
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Passes over the training set.
+    #[arg(long, default_value_t = 3)]
+    epochs: usize,
+    /// Seed of everything random: initial weights, dropout, order of the images.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// `cpu`, `gpu`, or a part of a GPU's name [default: the best there is; STRIATE_DEVICE changes that].
+    #[arg(long)]
+    device: Option<String>,
+    /// Folder with the four MNIST files.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/mnist"))]
+    data: PathBuf,
+    /// Train on the first N images only.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Pictures of digits of your own (PNG or JPEG) to try after training.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    photo: Vec<PathBuf>,
+    /// Print a line of JSON at the end.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Optimizer {
+    Sgd,
+    Momentum,
+    Nesterov,
+    Adam,
+    Adadelta,
+}
+
+impl Optimizer {
+    fn apply(self, fit: Fit, lr: Option<f64>) -> Fit {
+        match self {
+            Optimizer::Sgd => fit.optimizer(Sgd::new(lr.unwrap_or(0.1))),
+            Optimizer::Momentum => fit.optimizer(Sgd::new(lr.unwrap_or(0.05)).momentum(0.9)),
+            Optimizer::Nesterov => fit.optimizer(Sgd::new(lr.unwrap_or(0.05)).momentum(0.9).nesterov()),
+            Optimizer::Adam => fit.optimizer(Adam::new(lr.unwrap_or(0.001))),
+            Optimizer::Adadelta => fit.optimizer(Adadelta::new(lr.unwrap_or(1.0))),
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let args = Args::parse();
+    let device = match &args.device {
+        Some(name) => Device::named(name)?,
+        None => Device::best()?,
+    };
+    let (train, test) = data::mnist(&args.data)?;
+    let train = match args.limit {
+        Some(n) => train.take(n.min(train.len())).context("--limit")?,
+        None => train,
+    };
+    let mut model = args.model.build(&device, Seed(args.seed))?;
+    println!("{}", model.summary());
+    println!("Training on {device}, {} images; testing on {}.\n", train.len(), test.len());
+
+    let start = Instant::now();
+    let history = fit(&mut model, &args, &train, &test)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let score = model.evaluate(&test)?;
+    if history.stopped {
+        println!("\nStopped by Ctrl-C; this is what was learned so far.");
+    }
+    println!("\nTest accuracy {:.2}%, loss {:.4}.\n", 100.0 * score.accuracy, score.loss);
+    digits::show(&mut model, &test)?;
+    for photo in &args.photo {
+        digits::show_photo(&mut model, photo)?;
+    }
+    if args.json {
+        println!("{}", report(&mut model, &args, &history, seconds, &score)?);
+    }
+    Ok(())
+}
+
+fn fit(model: &mut Model, args: &Args, train: &Dataset, test: &Dataset) -> Result<History> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    ctrlc::set_handler(move || {
+        // The first Ctrl-C ends training after the step; a second one ends the program.
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })?;
+    let recipe = args.model.recipe();
+    let fit = Fit::epochs(args.epochs).batch(args.batch.unwrap_or(recipe.batch)).validate(test).stop_flag(stop);
+    let (optimizer, lr) = match args.optimizer {
+        Some(optimizer) => (optimizer, args.lr),
+        None => (recipe.optimizer, args.lr.or(recipe.lr)),
+    };
+    Ok(model.fit(train, optimizer.apply(fit, lr))?)
+}
+
+/// The run in a line of JSON.
+fn report(model: &mut Model, args: &Args, history: &History, seconds: f64, score: &Score) -> Result<serde_json::Value> {
+    let mut hash = Sha256::new();
+    for (name, weights) in model.weights()? {
+        hash.update(name.as_bytes());
+        hash.update(weights.to_le_bytes());
+    }
+    let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let images: f64 = history.epochs.iter().map(|e| e.images_per_second * e.seconds).sum();
+    let training: f64 = history.epochs.iter().map(|e| e.seconds).sum();
+    Ok(serde_json::json!({
+        "model": args.model.name(),
+        "device": model.device().name(),
+        "backend": model.device().backend(),
+        "epochs": history.epochs.len(),
+        "parameters": model.parameters(),
+        "train_seconds": seconds,
+        "images_per_second": images / training,
+        "train_loss": history.epochs.last().map(|e| e.loss),
+        "test_loss": score.loss,
+        "test_accuracy": score.accuracy,
+        "weights_sha256": digest,
+    }))
+}

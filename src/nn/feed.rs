@@ -1,0 +1,154 @@
+//! How the batches of a data set reach a program: by their indices where the data set lies on the device, else from the host.
+
+use super::Model;
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::op::Value;
+use crate::ops::gather_rows::GatherRows;
+use crate::tensor::{Shape, Tensor, TensorType};
+use std::sync::Weak;
+
+/// Largest binding of a device that doesn't say: WebGPU's default limit.
+pub(crate) const DEFAULT_BINDING_BYTES: u64 = 128 << 20;
+
+/// Where a program finds the samples.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Source {
+    /// In the states of this slot; a run is fed indices.
+    Resident(usize),
+    /// A run is fed images and labels.
+    Host,
+}
+
+impl Source {
+    /// Tells programs apart that read their samples in different ways.
+    pub fn key(self, data: &Dataset) -> String {
+        match self {
+            Source::Resident(slot) => format!("data set {slot} * {:e} + {:e}", data.scale(), data.offset()),
+            Source::Host => "fed samples".to_string(),
+        }
+    }
+}
+
+/// A data set on the device.
+#[derive(Debug)]
+pub(super) struct Resident {
+    mark: Weak<Tensor>,
+    images: TensorType,
+}
+
+/// A batch of samples in a graph.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batch {
+    /// f32, `[n, ..]`, normalised.
+    pub images: Value,
+    /// u32, `[n]`.
+    pub labels: Value,
+    /// What a run is fed.
+    pub ports: DataPorts,
+}
+
+/// Inputs of a program through which samples come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DataPorts {
+    /// u32, `[n]`.
+    Indices(Value),
+    /// The samples themselves.
+    Samples { images: Value, labels: Value },
+}
+
+/// Adds the inputs, and the nodes that gather a batch of `n`.
+pub(crate) fn add_batch(graph: &mut Graph, data: &Dataset, source: Source, n: usize) -> Result<Batch> {
+    graph.set_scope("input");
+    match source {
+        Source::Resident(slot) => {
+            let [images, labels] = names(slot);
+            let images = graph.state(&images, data.images().tensor_type())?;
+            let labels = graph.state(&labels, TensorType::u32([data.len()]))?;
+            let indices = graph.input("indices", TensorType::u32([n]))?;
+            let normalise = GatherRows { scale: data.scale(), offset: data.offset() };
+            let images = graph.node(normalise, &[images, indices])?;
+            let labels = graph.node(GatherRows::default(), &[labels, indices])?;
+            Ok(Batch { images, labels, ports: DataPorts::Indices(indices) })
+        }
+        Source::Host => add_host_batch(graph, &data.image_shape(), n),
+    }
+}
+
+/// Adds inputs for a batch of `n` samples of this shape, to be fed from the host.
+pub(crate) fn add_host_batch(graph: &mut Graph, shape: &Shape, n: usize) -> Result<Batch> {
+    let images = graph.input("images", TensorType::f32(shape.with_batch(n)))?;
+    let labels = graph.input("labels", TensorType::u32([n]))?;
+    Ok(Batch { images, labels, ports: DataPorts::Samples { images, labels } })
+}
+
+impl DataPorts {
+    /// What to feed for a batch of these samples.
+    pub fn tensors(&self, data: &Dataset, indices: &[u32]) -> Result<Vec<(Value, Tensor)>> {
+        let n = indices.len();
+        Ok(match *self {
+            DataPorts::Indices(port) => vec![(port, Tensor::u32([n], indices.to_vec())?)],
+            DataPorts::Samples { images, labels } => {
+                let shape = data.image_shape().with_batch(n);
+                vec![
+                    (images, Tensor::f32(shape, data.batch_images(indices)?)?),
+                    (labels, Tensor::u32([n], data.batch_labels(indices)?)?),
+                ]
+            }
+        })
+    }
+}
+
+fn names(slot: usize) -> [String; 2] {
+    [format!("data/{slot}/images"), format!("data/{slot}/labels")]
+}
+
+impl Model {
+    /// Fails unless samples of this data set are what the model takes.
+    pub(crate) fn check_images(&self, data: &Dataset) -> Result<()> {
+        let (got, want) = (data.image_shape(), &self.network.input);
+        if got == *want {
+            Ok(())
+        } else {
+            Err(Error::invalid("image shape", got, format!("{want}, the model's input")).at(data.name()))
+        }
+    }
+
+    /// Moves the data set to the device if it isn't there yet and is small enough: half the largest binding, and no more than one
+    /// largest binding for all data sets together.
+    pub(crate) async fn source(&mut self, data: &Dataset) -> Result<Source> {
+        let mark = data.mark();
+        if let Some(slot) = self.resident.iter().position(|r| r.mark.ptr_eq(&mark)) {
+            return Ok(Source::Resident(slot));
+        }
+        let images = data.images().tensor_type();
+        // The place of a data set of the same size that nobody has any more.
+        let free = self.resident.iter().position(|r| r.images == images && r.mark.strong_count() == 0);
+        let slot = match free {
+            Some(slot) => slot,
+            None => {
+                let limit = self.max_binding_bytes();
+                let bytes = |ty: &TensorType| (ty.bytes() + 4 * ty.shape.dims()[0]) as u64;
+                let taken: u64 = self.resident.iter().map(|r| bytes(&r.images)).sum();
+                if bytes(&images) > limit / 2 || taken + bytes(&images) > limit {
+                    return Ok(Source::Host);
+                }
+                self.resident.len()
+            }
+        };
+        let [image_state, label_state] = names(slot);
+        self.runtime.set_state(&image_state, data.images()).await?;
+        self.runtime.set_state(&label_state, &Tensor::u32([data.len()], data.labels().to_vec())?).await?;
+        let resident = Resident { mark, images };
+        match free {
+            Some(slot) => self.resident[slot] = resident,
+            None => self.resident.push(resident),
+        }
+        Ok(Source::Resident(slot))
+    }
+
+    pub(crate) fn max_binding_bytes(&self) -> u64 {
+        self.device().profile().map_or(DEFAULT_BINDING_BYTES, |p| p.max_binding_bytes)
+    }
+}

@@ -1,0 +1,140 @@
+//! What a layer is, and what it is handed.
+
+use super::Init;
+use super::parameters::{Declared, Pages};
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::op::{NodeBuilder, Op, Value};
+use crate::random::Seed;
+use crate::tensor::{Shape, TensorType};
+use std::fmt::Debug;
+
+/// What a network is built for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Mode {
+    /// Dropout drops.
+    Training,
+    /// Dropout passes everything on.
+    Inference,
+}
+
+/// A piece of a network: how it turns an input into an output, with which parameters.
+///
+/// `build` is called anew for each graph (training, evaluation, prediction, each at its batch size) and must ask for the same parameters
+/// each time.
+pub trait Layer: Debug + Send + Sync {
+    /// The kind of layer (`conv2d`); names of layers that were given none begin with it.
+    fn type_name(&self) -> &'static str;
+
+    /// Adds the layer's nodes to the graph and returns its output. `x` is `[n, ..]`, and so must the output be.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an input or an option that the layer can't work with. The layer's name is put before it.
+    fn build(&self, ctx: &mut LayerContext<'_>, x: Value) -> Result<Value>;
+}
+
+/// The graph being built, and what a layer may know of it.
+#[derive(Debug)]
+pub struct LayerContext<'a> {
+    pub(super) graph: &'a mut Graph,
+    pub(super) parameters: Parameters<'a>,
+    pub(super) mode: Mode,
+    pub(super) step: Option<Value>,
+    pub(super) seed: Seed,
+    pub(super) default_init: Init,
+    pub(super) name: &'a str,
+    pub(super) index: u32,
+}
+
+/// Where parameters come from.
+#[derive(Debug)]
+pub(super) enum Parameters<'a> {
+    /// They are being found out: each is an input of a graph that is never run.
+    Declare(&'a mut Vec<Declared>),
+    /// They lie in pages.
+    Use(&'a mut Pages),
+}
+
+impl LayerContext<'_> {
+    /// What the network is built for.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Name of the layer.
+    pub fn name(&self) -> &str {
+        self.name
+    }
+
+    /// Number of the layer in its network, from 0: a stream of random numbers of its own.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Seed of the model.
+    pub fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// Initial values of weights where the layer has no wish.
+    pub fn default_init(&self) -> Init {
+        self.default_init
+    }
+
+    /// The number of the training step, u32 `[1]`, for ops that draw random numbers.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] in inference, which has no steps.
+    pub fn step(&self) -> Result<Value> {
+        self.step.ok_or_else(|| Error::invalid("step", "none", "training; inference draws no random numbers"))
+    }
+
+    /// Type of a value.
+    pub fn type_of(&self, v: Value) -> &TensorType {
+        self.graph.type_of(v)
+    }
+
+    /// Shape of a value.
+    pub fn shape(&self, v: Value) -> &Shape {
+        &self.graph.type_of(v).shape
+    }
+
+    /// Batch size: the first dimension of a value.
+    pub fn batch(&self, v: Value) -> usize {
+        self.shape(v).dims().first().copied().unwrap_or(1)
+    }
+
+    /// Adds a node and returns its first output.
+    ///
+    /// # Errors
+    /// Those of [`Op::infer`].
+    pub fn node(&mut self, op: impl Op, inputs: &[Value]) -> Result<Value> {
+        self.graph.node(op, inputs)
+    }
+
+    /// A trainable tensor, f32 of this shape, called `layer/name`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a dimension of 0, too many elements, a name that the layer already used.
+    pub fn parameter(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Value> {
+        let full_name = format!("{}/{name}", self.name);
+        let shape = shape.into().checked(name)?;
+        match &mut self.parameters {
+            Parameters::Declare(declared) => {
+                init.check()?;
+                if declared.iter().any(|d| d.name == full_name) {
+                    return Err(Error::invalid("parameter name", name, "one that the layer has not used yet"));
+                }
+                declared.push(Declared { name: full_name.clone(), shape: shape.clone(), init });
+                self.graph.input(&full_name, TensorType::f32(shape))
+            }
+            Parameters::Use(pages) => pages.view(self.graph, &full_name, &shape),
+        }
+    }
+}
+
+/// `[n, 28, 28, 1]` for a shape whose first dimension is the batch.
+pub(super) fn batched(shape: &Shape) -> String {
+    let rest = shape.dims().iter().skip(1).map(|d| format!(", {d}"));
+    format!("[n{}]", rest.collect::<String>())
+}

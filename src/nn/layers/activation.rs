@@ -1,0 +1,44 @@
+//! Activations.
+
+use crate::error::Result;
+use crate::nn::{Layer, LayerContext};
+use crate::op::Value;
+use crate::ops::{softmax, unary};
+
+/// `max(x, 0)`, elementwise. After a convolution or a dense layer it costs no pass over memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Relu;
+
+/// `1 / (1 + e^-x)`, elementwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Sigmoid;
+
+/// Hyperbolic tangent, elementwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Tanh;
+
+/// `e^x / sum of e^x` along the last dimension. A classifier doesn't end with it: the loss takes the values before it, and
+/// [`Model::predict_probabilities`](crate::nn::Model::predict_probabilities) applies it.
+#[derive(Clone, Copy, Debug)]
+pub struct Softmax;
+
+macro_rules! layers {
+    ($($layer:ident $name:literal $op:expr;)*) => {$(
+        impl Layer for $layer {
+            fn type_name(&self) -> &'static str {
+                $name
+            }
+
+            fn build(&self, ctx: &mut LayerContext<'_>, x: Value) -> Result<Value> {
+                ctx.node($op, &[x])
+            }
+        }
+    )*};
+}
+
+layers! {
+    Relu "relu" unary::Unary::<unary::Relu>::new();
+    Sigmoid "sigmoid" unary::Unary::<unary::Sigmoid>::new();
+    Tanh "tanh" unary::Unary::<unary::Tanh>::new();
+    Softmax "softmax" softmax::Softmax;
+}

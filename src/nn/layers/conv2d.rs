@@ -1,0 +1,97 @@
+//! The convolution layer.
+
+use super::image;
+use crate::error::{Error, Result};
+use crate::nn::{Init, Layer, LayerContext, Size2};
+use crate::op::Value;
+use crate::ops::conv2d;
+use crate::tensor::{Padding, Window2d};
+
+/// Two-dimensional convolution. Input `[n, h, w, c_in]`, output `[n, h_out, w_out, filters]`; parameters `weight`
+/// `[k_h, k_w, c_in / groups, filters]` and `bias` `[filters]`.
+///
+/// Defaults are Keras's: stride 1, no padding, one group, a bias of zeros, Glorot-uniform weights.
+#[derive(Clone, Debug)]
+pub struct Conv2d {
+    filters: usize,
+    window: Window2d,
+    groups: usize,
+    bias: bool,
+    init: Option<Init>,
+}
+
+impl Conv2d {
+    /// `filters` filters of a size: `Conv2d::new(32, 3)`, `Conv2d::new(32, [1, 7])`.
+    pub fn new(filters: usize, kernel: impl Into<Size2>) -> Self {
+        Conv2d { filters, window: Window2d::new(kernel.into().0), groups: 1, bias: true, init: None }
+    }
+
+    /// Pads with zeros so that at stride 1 the output is as large as the input ([`Padding::Same`]).
+    pub fn same(self) -> Self {
+        self.padding(Padding::Same)
+    }
+
+    /// Pads in this way.
+    pub fn padding(mut self, padding: Padding) -> Self {
+        self.window.padding = padding;
+        self
+    }
+
+    /// Moves the filters by this much.
+    pub fn stride(mut self, stride: impl Into<Size2>) -> Self {
+        self.window.stride = stride.into().0;
+        self
+    }
+
+    /// Puts the filters' taps this far apart.
+    pub fn dilation(mut self, dilation: impl Into<Size2>) -> Self {
+        self.window.dilation = dilation.into().0;
+        self
+    }
+
+    /// Splits the channels into groups that don't see each other; a group a channel is a depthwise convolution.
+    pub fn groups(mut self, groups: usize) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// Leaves out the bias.
+    pub fn no_bias(mut self) -> Self {
+        self.bias = false;
+        self
+    }
+
+    /// Initial values of the weights.
+    pub fn init(mut self, init: Init) -> Self {
+        self.init = Some(init);
+        self
+    }
+}
+
+impl Layer for Conv2d {
+    fn type_name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn build(&self, ctx: &mut LayerContext<'_>, x: Value) -> Result<Value> {
+        let [_, h_in, w_in, c_in] = image(ctx.shape(x))?;
+        if self.filters == 0 {
+            return Err(Error::invalid("filters", 0, "at least 1"));
+        }
+        let divides = |n: usize| self.groups > 0 && n.is_multiple_of(self.groups);
+        if !divides(c_in) || !divides(self.filters) {
+            let want = format!("a divisor of the {c_in} input channels and of the {} filters", self.filters);
+            return Err(Error::invalid("groups", self.groups, want));
+        }
+        // Before the weights are made, so that a kernel is compared with its input rather than called too large a tensor.
+        self.window.place(h_in, w_in)?;
+        let [k_h, k_w] = self.window.kernel;
+        let init = self.init.unwrap_or(ctx.default_init());
+        let w = ctx.parameter("weight", [k_h, k_w, c_in / self.groups, self.filters], init)?;
+        let mut inputs = vec![x, w];
+        if self.bias {
+            inputs.push(ctx.parameter("bias", [self.filters], Init::Zeros)?);
+        }
+        ctx.node(conv2d::Conv2d::new(self.window, self.groups), &inputs)
+    }
+}

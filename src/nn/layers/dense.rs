@@ -1,0 +1,60 @@
+//! The fully connected layer.
+
+use crate::error::{Error, Result};
+use crate::nn::layer::batched;
+use crate::nn::{Init, Layer, LayerContext};
+use crate::op::Value;
+use crate::ops::matmul::Matmul;
+
+/// Fully connected layer: `y = x weight + bias`. Input `[n, in]`, output `[n, units]`; parameters `weight` `[in, units]` and `bias`
+/// `[units]`.
+///
+/// Defaults are Keras's: a bias of zeros, Glorot-uniform weights. No activation: `.relu()` is a layer of its own.
+#[derive(Clone, Debug)]
+pub struct Dense {
+    units: usize,
+    bias: bool,
+    init: Option<Init>,
+}
+
+impl Dense {
+    /// A layer of `units` outputs.
+    pub fn new(units: usize) -> Self {
+        Dense { units, bias: true, init: None }
+    }
+
+    /// Leaves out the bias.
+    pub fn no_bias(mut self) -> Self {
+        self.bias = false;
+        self
+    }
+
+    /// Initial values of the weights.
+    pub fn init(mut self, init: Init) -> Self {
+        self.init = Some(init);
+        self
+    }
+}
+
+impl Layer for Dense {
+    fn type_name(&self) -> &'static str {
+        "dense"
+    }
+
+    fn build(&self, ctx: &mut LayerContext<'_>, x: Value) -> Result<Value> {
+        let &[_, len] = ctx.shape(x).dims() else {
+            let want = "2 dimensions [n, features]; add `.flatten()` before this layer";
+            return Err(Error::invalid("input shape", batched(ctx.shape(x)), want));
+        };
+        if self.units == 0 {
+            return Err(Error::invalid("units", 0, "at least 1"));
+        }
+        let init = self.init.unwrap_or(ctx.default_init());
+        let w = ctx.parameter("weight", [len, self.units], init)?;
+        let mut inputs = vec![x, w];
+        if self.bias {
+            inputs.push(ctx.parameter("bias", [self.units], Init::Zeros)?);
+        }
+        ctx.node(Matmul::new(false, false), &inputs)
+    }
+}

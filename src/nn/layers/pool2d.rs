@@ -1,0 +1,103 @@
+//! Pooling layers.
+
+use super::image;
+use crate::error::Result;
+use crate::nn::{Layer, LayerContext, Size2};
+use crate::op::Value;
+use crate::ops::{avg_pool2d, max_pool2d};
+use crate::tensor::{Padding, Window2d};
+
+fn window(size: Size2) -> Window2d {
+    Window2d { stride: size.0, ..Window2d::new(size.0) }
+}
+
+/// Largest value of each window, channel by channel. Input `[n, h, w, c]`, output `[n, h_out, w_out, c]`. The stride is the window's
+/// size unless set; no padding; a last window that would be cut short by the edge is left out.
+#[derive(Clone, Debug)]
+pub struct MaxPool2d {
+    window: Window2d,
+}
+
+/// Mean of each window, channel by channel; else as [`MaxPool2d`]. Padding doesn't count in the mean, as in Keras and ONNX; PyTorch's
+/// default is [`AvgPool2d::count_include_pad`].
+#[derive(Clone, Debug)]
+pub struct AvgPool2d {
+    window: Window2d,
+    count_include_pad: bool,
+}
+
+/// The options that both have.
+macro_rules! window_options {
+    ($layer:ident) => {
+        impl $layer {
+            /// Moves the window by this much.
+            pub fn stride(mut self, stride: impl Into<Size2>) -> Self {
+                self.window.stride = stride.into().0;
+                self
+            }
+
+            /// Pads so that the output is `ceil(input / stride)` large ([`Padding::Same`]).
+            pub fn same(self) -> Self {
+                self.padding(Padding::Same)
+            }
+
+            /// Pads in this way.
+            pub fn padding(mut self, padding: Padding) -> Self {
+                self.window.padding = padding;
+                self
+            }
+
+            /// Keeps a last window that the edge cuts short.
+            pub fn ceil(mut self) -> Self {
+                self.window.ceil = true;
+                self
+            }
+        }
+    };
+}
+
+window_options!(MaxPool2d);
+window_options!(AvgPool2d);
+
+impl MaxPool2d {
+    /// Windows of a size: `MaxPool2d::new(2)`, `MaxPool2d::new([2, 1])`.
+    pub fn new(size: impl Into<Size2>) -> Self {
+        MaxPool2d { window: window(size.into()) }
+    }
+}
+
+impl AvgPool2d {
+    /// Windows of a size: `AvgPool2d::new(2)`, `AvgPool2d::new([2, 1])`.
+    pub fn new(size: impl Into<Size2>) -> Self {
+        AvgPool2d { window: window(size.into()), count_include_pad: false }
+    }
+
+    /// Counts padding as zeros in the mean.
+    pub fn count_include_pad(mut self) -> Self {
+        self.count_include_pad = true;
+        self
+    }
+}
+
+impl Layer for MaxPool2d {
+    fn type_name(&self) -> &'static str {
+        "max_pool2d"
+    }
+
+    fn build(&self, ctx: &mut LayerContext<'_>, x: Value) -> Result<Value> {
+        image(ctx.shape(x))?;
+        ctx.node(max_pool2d::MaxPool2d { window: self.window }, &[x])
+    }
+}
+
+impl Layer for AvgPool2d {
+    fn type_name(&self) -> &'static str {
+        "avg_pool2d"
+    }
+
+    fn build(&self, ctx: &mut LayerContext<'_>, x: Value) -> Result<Value> {
+        image(ctx.shape(x))?;
+        let op = avg_pool2d::AvgPool2d { window: self.window, count_include_pad: self.count_include_pad };
+        ctx.node(op, &[x])
+    }
+}

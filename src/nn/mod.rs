@@ -1,0 +1,24 @@
+//! Layers, and models made of them.
+//!
+//! The vocabulary is Keras's. A [`Sequential`] takes layers and builds a [`Model`], which predicts, and trains by what [`crate::train`]
+//! adds to it.
+
+pub(crate) mod feed;
+mod init;
+mod layer;
+mod layers;
+pub(crate) mod model;
+mod network;
+pub(crate) mod parameters;
+mod predict;
+mod sequential;
+mod size;
+pub(crate) mod summary;
+
+pub use init::Init;
+pub use layer::{Layer, LayerContext, Mode};
+pub use layers::{AvgPool2d, Conv2d, Dense, Dropout, Flatten, MaxPool2d, Relu, Sigmoid, Softmax, Tanh};
+pub use model::Model;
+pub use sequential::Sequential;
+pub use size::Size2;
+pub use summary::{LayerSummary, Summary};

@@ -1,0 +1,205 @@
+//! A model: layers with parameters on a device, and the programs made of them.
+
+use super::feed::{DEFAULT_BINDING_BYTES, DataPorts, Resident};
+use super::network::Network;
+use super::parameters::{Layout, Pages, page_name};
+use super::summary::{LayerSummary, Summary};
+use super::Mode;
+use crate::device::{Device, ProgramId, Runtime};
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Plan};
+use crate::op::Value;
+use crate::tensor::{Shape, Tensor, TensorType};
+use std::collections::HashMap;
+
+/// A network with its parameters on a device: predicts, evaluates, trains. Made by [`Sequential::build`](super::Sequential::build).
+///
+/// Methods that wait for the device block; each has an `_async` twin for programs that mustn't.
+#[derive(Debug)]
+pub struct Model {
+    pub(crate) network: Network,
+    pub(crate) layout: Layout,
+    pub(crate) runtime: Runtime,
+    layers: Vec<LayerSummary>,
+    programs: HashMap<String, Program>,
+    pub(super) resident: Vec<Resident>,
+    /// Most samples that a run of prediction or evaluation takes at once.
+    pub(crate) largest_batch: usize,
+    /// Steps and epochs of training so far, over all calls of `fit`.
+    pub(crate) trained: Trained,
+}
+
+/// How far a model has been trained.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Trained {
+    pub steps: u32,
+    pub epochs: u32,
+}
+
+/// A loaded plan, and where its inputs and outputs are.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    pub id: ProgramId,
+    pub ports: Ports,
+}
+
+/// Inputs and outputs of a program.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ports {
+    /// Images that prediction is fed.
+    pub x: Option<Value>,
+    /// Samples of a data set.
+    pub data: Option<DataPorts>,
+    /// Number of the training step, u32 `[1]`.
+    pub step: Option<Value>,
+    /// Learning rate and what else an optimizer changes from step to step, f32 `[4]`.
+    pub hyper: Option<Value>,
+    /// What prediction fetches.
+    pub y: Option<Value>,
+}
+
+impl Model {
+    pub(super) async fn new(network: Network, device: &Device) -> Result<Model> {
+        let (declared, layers) = network.declare()?;
+        let page_bytes = device.profile().map_or(DEFAULT_BINDING_BYTES, |p| p.max_binding_bytes);
+        let layout = Layout::new(declared, page_bytes);
+        let mut model = Model {
+            network,
+            layout,
+            runtime: Runtime::new(device),
+            layers,
+            programs: HashMap::new(),
+            resident: Vec::new(),
+            largest_batch: 256,
+            trained: Trained::default(),
+        };
+        // Refuses what the device can't hold before memory is taken.
+        model.plan_prediction(1, false)?;
+        model.initialise().await?;
+        Ok(model)
+    }
+
+    async fn initialise(&mut self) -> Result<()> {
+        let mut pages: Vec<Vec<f32>> = self.layout.pages.iter().map(|&len| vec![0.0; len]).collect();
+        for (i, p) in self.layout.parameters.iter().enumerate() {
+            let values = p.init.tensor(&p.shape, self.network.seed, i as u32)?;
+            pages[p.page][p.offset..][..p.shape.elements()].copy_from_slice(values.as_f32()?);
+        }
+        self.set_pages(pages).await
+    }
+
+    async fn set_pages(&mut self, pages: Vec<Vec<f32>>) -> Result<()> {
+        for (i, page) in pages.into_iter().enumerate() {
+            self.runtime.set_state(&page_name(i), &Tensor::f32([page.len()], page)?).await?;
+        }
+        Ok(())
+    }
+
+    /// The device that the model is on.
+    pub fn device(&self) -> &Device {
+        self.runtime.device()
+    }
+
+    /// Shape of a sample, without the batch.
+    pub fn input_shape(&self) -> &Shape {
+        &self.network.input
+    }
+
+    /// Shape of the output for a sample, without the batch.
+    pub fn output_shape(&self) -> &Shape {
+        self.layers.last().map_or(&self.network.input, |l| &l.output)
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.layout.elements()
+    }
+
+    /// The layers with their output shapes, parameters and costs. Print it for a table.
+    pub fn summary(&self) -> Summary {
+        Summary { layers: self.layers.clone(), trainable: self.parameters(), non_trainable: 0, training: None }
+    }
+
+    /// The parameters by name, `layer/weight` and `layer/bias`, in the order of the layers: convolutions `[k_h, k_w, c_in / groups, c_out]`,
+    /// dense layers `[in, out]`.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`], [`Error::DeviceLost`].
+    pub fn weights(&mut self) -> Result<Vec<(String, Tensor)>> {
+        pollster::block_on(self.weights_async())
+    }
+
+    /// [`Model::weights`] for programs that mustn't block.
+    pub async fn weights_async(&mut self) -> Result<Vec<(String, Tensor)>> {
+        let mut pages = Vec::with_capacity(self.layout.pages.len());
+        for i in 0..self.layout.pages.len() {
+            pages.push(self.runtime.state(&page_name(i)).await?);
+        }
+        let read = |p: &super::parameters::Parameter| {
+            let values = pages[p.page].as_f32()?[p.offset..][..p.shape.elements()].to_vec();
+            Ok((p.name.clone(), Tensor::f32(p.shape.clone(), values)?))
+        };
+        self.layout.parameters.iter().map(read).collect()
+    }
+
+    /// Sets all parameters, in any order.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name that the model doesn't have or that comes twice, for one that is missing, and for a tensor of
+    /// another shape or type; then nothing is changed. [`Error::Gpu`], [`Error::DeviceLost`].
+    pub fn set_weights(&mut self, weights: &[(String, Tensor)]) -> Result<()> {
+        pollster::block_on(self.set_weights_async(weights))
+    }
+
+    /// [`Model::set_weights`] for programs that mustn't block.
+    pub async fn set_weights_async(&mut self, weights: &[(String, Tensor)]) -> Result<()> {
+        let names = || self.layout.parameters.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ");
+        let mut pages: Vec<Vec<f32>> = self.layout.pages.iter().map(|&len| vec![0.0; len]).collect();
+        let mut seen = vec![false; self.layout.parameters.len()];
+        for (name, tensor) in weights {
+            let Some(i) = self.layout.parameters.iter().position(|p| p.name == *name) else {
+                return Err(Error::invalid("weights", format!("'{name}'"), format!("names of this model: {}", names())));
+            };
+            if std::mem::replace(&mut seen[i], true) {
+                return Err(Error::invalid("weights", format!("'{name}' twice"), "each name once"));
+            }
+            let p = &self.layout.parameters[i];
+            tensor.tensor_type().expect("weights", &TensorType::f32(p.shape.clone())).map_err(|e| e.at(name))?;
+            pages[p.page][p.offset..][..p.shape.elements()].copy_from_slice(tensor.as_f32()?);
+        }
+        if let Some(i) = seen.iter().position(|seen| !seen) {
+            let missing = &self.layout.parameters[i].name;
+            return Err(Error::invalid("weights", format!("none for '{missing}'"), format!("all of {}", names())));
+        }
+        self.set_pages(pages).await
+    }
+
+    /// Adds the network to a graph.
+    pub(crate) fn forward(&self, graph: &mut Graph, mode: Mode, x: Value, step: Option<Value>) -> Result<(Value, Pages)> {
+        let mut pages = Pages::new(self.layout.clone());
+        let y = self.network.forward(graph, &mut pages, mode, x, step)?;
+        Ok((y, pages))
+    }
+
+    /// The program called `key`, planned and loaded when it is asked for the first time.
+    pub(crate) async fn program(
+        &mut self,
+        key: String,
+        plan: impl FnOnce(&Model) -> Result<(Plan, Ports)>,
+    ) -> Result<Program> {
+        if let Some(program) = self.programs.get(&key) {
+            return Ok(program.clone());
+        }
+        let (plan, ports) = plan(self)?;
+        let program = Program { id: self.runtime.load(plan).await?, ports };
+        self.programs.insert(key, program.clone());
+        Ok(program)
+    }
+
+    /// Runs a program, leaving out the feeds that it has no use for.
+    pub(crate) async fn run(&mut self, program: &Program, feeds: &[(Value, Tensor)]) -> Result<()> {
+        let plan = self.runtime.plan(program.id);
+        let used: Vec<_> = feeds.iter().filter(|(v, _)| plan.location(*v).is_some()).map(|(v, t)| (*v, t)).collect();
+        self.runtime.run(program.id, &used).await
+    }
+}

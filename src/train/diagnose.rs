@@ -1,0 +1,77 @@
+//! Where a NaN or an infinity came from.
+
+use super::Loss;
+use super::step::add_loss;
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Plan};
+use crate::nn::feed::{Source, add_batch};
+use crate::nn::model::Ports;
+use crate::nn::{Mode, Model};
+use crate::tensor::{Data, Tensor, TensorType};
+
+impl Model {
+    /// The first layer whose parameters aren't finite.
+    pub(super) async fn non_finite_parameters(&mut self) -> Result<Option<String>> {
+        let weights = self.weights_async().await?;
+        let bad = self.layout.parameters.iter().zip(&weights).find(|(_, (_, tensor))| !is_finite(tensor));
+        Ok(bad.map(|(parameter, _)| parameter.layer().to_string()))
+    }
+
+    /// The error for a batch whose loss isn't finite: the first layer whose parameters aren't, else the first whose output isn't. The
+    /// batch is run again layer by layer; with the same `step`, dropout drops the same.
+    pub(super) async fn diagnose(
+        &mut self,
+        data: &Dataset,
+        source: Source,
+        indices: &[u32],
+        mode: Mode,
+        step: u32,
+        loss: &dyn Loss,
+    ) -> Result<Error> {
+        let found = |layer: String, what: &str| Error::NonFinite { layer, what: what.to_string(), step: u64::from(step) };
+        if let Some(layer) = self.non_finite_parameters().await? {
+            return Ok(found(layer, "parameters"));
+        }
+        let n = indices.len();
+        let key = format!("diagnose {n}, {mode:?}, {loss:?}, {}", source.key(data));
+        let program = self.program(key, |model| model.plan_diagnosis(n, data, source, mode, loss)).await?;
+        let (Some(ports), Some(step_port)) = (program.ports.data, program.ports.step) else {
+            unreachable!("plan_diagnosis sets both")
+        };
+        let mut feeds = ports.tensors(data, indices)?;
+        feeds.push((step_port, Tensor::u32([1], vec![step])?));
+        let plan = self.runtime.plan(program.id);
+        let used: Vec<_> = feeds.iter().filter(|(v, _)| plan.location(*v).is_some()).map(|(v, t)| (*v, t)).collect();
+        let mut first: Option<String> = None;
+        let mut look = |name: &str, outputs: &[Tensor]| {
+            if first.is_none() && !outputs.iter().all(is_finite) {
+                first = Some(name.to_string());
+            }
+        };
+        self.runtime.run_observed(program.id, &used, &mut look).await?;
+        Ok(match first {
+            Some(layer) if layer != "loss" => found(layer, "output"),
+            // All outputs are finite, yet too large or too small for the loss.
+            _ => found(self.network.last_name().to_string(), "loss"),
+        })
+    }
+
+    /// Forward and loss with every layer's output to be seen: nothing is fused.
+    fn plan_diagnosis(&self, n: usize, data: &Dataset, source: Source, mode: Mode, loss: &dyn Loss) -> Result<(Plan, Ports)> {
+        let mut graph = Graph::new();
+        let step = graph.input("step", TensorType::u32([1]))?;
+        let batch = add_batch(&mut graph, data, source, n)?;
+        let (y, _) = self.forward(&mut graph, mode, batch.images, (mode == Mode::Training).then_some(step))?;
+        let (each, _) = add_loss(&mut graph, y, batch.labels, loss)?;
+        let plan = self.device().plan(graph, &[each])?;
+        Ok((plan, Ports { data: Some(batch.ports), step: Some(step), ..Ports::default() }))
+    }
+}
+
+fn is_finite(tensor: &Tensor) -> bool {
+    match tensor.data() {
+        Data::F32(values) => values.iter().all(|x| x.is_finite()),
+        _ => true,
+    }
+}

@@ -1,0 +1,162 @@
+//! What a user sees of training: a bar on a terminal, a line an epoch everywhere.
+
+use super::Epoch;
+use super::clock::Clock;
+use crate::nn::summary::grouped;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{IsTerminal, Write};
+
+/// What training prints.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Progress {
+    /// [`Progress::Bar`] if standard error is a terminal, else [`Progress::Lines`].
+    #[default]
+    Auto,
+    /// A bar on standard error while an epoch runs, and a line on standard output after it.
+    Bar,
+    /// A line on standard output after each epoch.
+    Lines,
+    /// Nothing.
+    Silent,
+}
+
+/// Sums over the samples of an epoch so far.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub(super) struct Sums {
+    pub loss: f64,
+    pub correct: f64,
+    pub samples: usize,
+}
+
+impl Sums {
+    pub fn loss(&self) -> f64 {
+        self.loss / self.samples as f64
+    }
+
+    pub fn accuracy(&self) -> f64 {
+        self.correct / self.samples as f64
+    }
+}
+
+/// Prints what a [`Progress`] asks for.
+pub(super) struct Reporter {
+    bar: bool,
+    lines: bool,
+    n_epochs: usize,
+    current: Option<ProgressBar>,
+    last_look: Clock,
+}
+
+impl Reporter {
+    pub fn new(progress: Progress, n_epochs: usize) -> Reporter {
+        let progress = match progress {
+            Progress::Auto if std::io::stderr().is_terminal() => Progress::Bar,
+            Progress::Auto => Progress::Lines,
+            other => other,
+        };
+        Reporter {
+            bar: progress == Progress::Bar,
+            lines: progress != Progress::Silent,
+            n_epochs,
+            current: None,
+            last_look: Clock::start(),
+        }
+    }
+
+    /// Whether it is time to look at the metrics: ten times a second for a bar, else once, to notice a NaN.
+    pub fn is_due(&self) -> bool {
+        self.last_look.seconds() > if self.bar { 0.1 } else { 1.0 }
+    }
+
+    pub fn start_epoch(&mut self, epoch: usize, n_samples: usize) {
+        self.last_look = Clock::start();
+        if self.bar {
+            let bar = ProgressBar::new(n_samples as u64);
+            if let Ok(style) = ProgressStyle::with_template("{prefix} [{wide_bar}] {msg}") {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.set_prefix(format!("epoch {}/{}", epoch + 1, self.n_epochs));
+            self.current = Some(bar);
+        }
+    }
+
+    pub fn update(&mut self, sums: &Sums, n_samples: usize, seconds: f64) {
+        self.last_look = Clock::start();
+        if let Some(bar) = &self.current {
+            bar.set_message(message(sums, n_samples, seconds));
+            bar.set_position(sums.samples as u64);
+        }
+    }
+
+    pub fn end_epoch(&mut self, epoch: usize, result: &Epoch) {
+        self.clear();
+        if self.lines {
+            // A reader who has had enough (`| head`) doesn't end training.
+            let _ = writeln!(std::io::stdout().lock(), "{}", line(epoch, self.n_epochs, result));
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn clear(&mut self) {
+        if let Some(bar) = self.current.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn message(sums: &Sums, n_samples: usize, seconds: f64) -> String {
+    let rate = sums.samples as f64 / seconds.max(1e-9);
+    let left = ((n_samples - sums.samples.min(n_samples)) as f64 / rate).round() as u64;
+    let time = format!("{}:{:02} left", left / 60, left % 60);
+    let rate = grouped(rate.round() as u64);
+    format!("loss {} accuracy {:.4} {rate} images/s {time}", number(sums.loss()), sums.accuracy())
+}
+
+/// The line of an epoch.
+fn line(epoch: usize, n_epochs: usize, e: &Epoch) -> String {
+    let mut line = format!("epoch {}/{n_epochs}  loss {}  accuracy {:.4}", epoch + 1, number(e.loss), e.accuracy);
+    if let (Some(loss), Some(accuracy)) = (e.val_loss, e.val_accuracy) {
+        line += &format!("  val_loss {}  val_accuracy {accuracy:.4}", number(loss));
+    }
+    line + &format!("  {:.1} s  {} images/s", e.seconds, grouped(e.images_per_second.round() as u64))
+}
+
+fn number(x: f64) -> String {
+    if x.abs() < 1000.0 { format!("{x:.4}") } else { format!("{x:.3e}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines() {
+        let mut epoch = Epoch {
+            loss: 0.21529,
+            accuracy: 0.93449,
+            val_loss: None,
+            val_accuracy: None,
+            seconds: 5.21,
+            images_per_second: 11_500.3,
+        };
+        assert_eq!(line(0, 3, &epoch), "epoch 1/3  loss 0.2153  accuracy 0.9345  5.2 s  11,500 images/s");
+        (epoch.val_loss, epoch.val_accuracy, epoch.loss) = (Some(0.05), Some(0.985), 12_345.6);
+        let want = "epoch 3/3  loss 1.235e4  accuracy 0.9345  val_loss 0.0500  val_accuracy 0.9850  5.2 s  11,500 images/s";
+        assert_eq!(line(2, 3, &epoch), want);
+    }
+
+    #[test]
+    fn the_bar_fits_in_80_columns() {
+        let sums = Sums { loss: 999.0 * 30_000.0, correct: 30_000.0, samples: 30_000 };
+        let message = message(&sums, 60_000, 0.031);
+        assert_eq!(message, "loss 999.0000 accuracy 1.0000 967,742 images/s 0:00 left");
+        // Prefix, brackets and blanks, and a bar of at least five.
+        assert!("epoch 100/100".len() + 4 + 5 + message.len() <= 80, "{}", message.len());
+    }
+}
