@@ -136,7 +136,7 @@ pub struct Net {
 }
 
 /// Shapes of the parameters of [`net`].
-pub const PARAMETERS: [[usize; 4]; 6] = [[3, 3, 3, 8], [1, 1, 1, 8], [3, 3, 8, 12], [1, 1, 1, 12], [1, 1, 48, 10], [1, 1, 1, 10]];
+pub const PARAMETERS: [&[usize]; 6] = [&[3, 3, 3, 8], &[8], &[3, 3, 8, 12], &[12], &[48, 10], &[10]];
 
 /// Convolution, ReLU, max-pool, convolution, tanh, average-pool, dense, cross-entropy.
 pub fn net(g: &mut Graph, n: usize, parameters: &[Value]) -> Result<Net> {
@@ -145,13 +145,11 @@ pub fn net(g: &mut Graph, n: usize, parameters: &[Value]) -> Result<Net> {
     let x = g.input("x", TensorType::f32([n, 8, 8, 3]))?;
     let labels = g.input("labels", TensorType::u32([n]))?;
     g.set_scope("conv2d_1");
-    let b1 = g.node(View::reshape([8]), &[b1])?;
     let h = g.node(Conv2d::new(Window2d { padding: Padding::Same, ..Window2d::new([3, 3]) }, 1), &[x, w1, b1])?;
     let h = g.node(Unary::<Relu>::new(), &[h])?;
     g.set_scope("max_pool2d_1");
     let h = g.node(MaxPool2d { window: pool }, &[h])?;
     g.set_scope("conv2d_2");
-    let b2 = g.node(View::reshape([12]), &[b2])?;
     let padding = Padding::Explicit { top: 1, bottom: 1, left: 1, right: 1 };
     let h = g.node(Conv2d::new(Window2d { padding, ..Window2d::new([3, 3]) }, 1), &[h, w2, b2])?;
     let h = g.node(Unary::<Tanh>::new(), &[h])?;
@@ -159,7 +157,6 @@ pub fn net(g: &mut Graph, n: usize, parameters: &[Value]) -> Result<Net> {
     let h = g.node(AvgPool2d { window: pool, count_include_pad: false }, &[h])?;
     g.set_scope("dense_1");
     let h = g.node(View::reshape([n, 48]), &[h])?;
-    let (w3, b3) = (g.node(View::reshape([48, 10]), &[w3])?, g.node(View::reshape([10]), &[b3])?);
     let logits = g.node(Matmul::default(), &[h, w3, b3])?;
     g.set_scope("loss");
     let loss = g.node(SoftmaxCrossEntropy { label_smoothing: 0.1 }, &[logits, labels])?;
@@ -168,9 +165,9 @@ pub fn net(g: &mut Graph, n: usize, parameters: &[Value]) -> Result<Net> {
 
 /// Starting values of the parameters of [`net`].
 pub fn parameters() -> Vec<Tensor> {
-    let scaled = |(i, shape): (usize, &[usize; 4])| {
+    let scaled = |(i, shape): (usize, &&[usize])| {
         let t = sample::normal(i as u64 + 1, *shape);
-        let fan_in = (shape[0] * shape[1] * shape[2]) as f32;
+        let fan_in = shape[..shape.len() - 1].iter().product::<usize>() as f32;
         let data = t.as_f32().unwrap().iter().map(|x| x / fan_in.sqrt()).collect();
         Tensor::f32(*shape, data).unwrap()
     };
@@ -216,7 +213,7 @@ pub fn training(n: usize, fuse: bool) -> Training {
     let hyper = g.input("hyper", TensorType::f32([4])).unwrap();
     let step = g.input("step", TensorType::u32([1])).unwrap();
     g.set_scope("parameters");
-    let view = |(&offset, shape): (&usize, &[usize; 4])| View { offset, shape: (*shape).into() };
+    let view = |(&offset, shape): (&usize, &&[usize])| View { offset, shape: (*shape).into() };
     let views: Vec<Value> = offsets.iter().zip(&PARAMETERS).map(view).map(|v| g.node(v, &[p]).unwrap()).collect();
     let net = net(&mut g, n, &views).unwrap();
     let mean = g.node(Scale { factor: 1.0 / n as f32 }, &[net.loss]).unwrap();
