@@ -285,6 +285,7 @@ fn gradients_of_random_graphs_are_sound() {
 
 #[test]
 fn a_training_plan_is_sound_and_close_to_the_least_memory() {
+    let mut worst = 0.0f64;
     for fuse in [false, true] {
         for profile in profiles() {
             let t = training(32, fuse);
@@ -295,9 +296,10 @@ fn a_training_plan_is_sound_and_close_to_the_least_memory() {
             let (peak, least) = (plan.memory().scratch, least_scratch(&plan));
             let ratio = peak as f64 / least as f64;
             println!("scratch {peak} bytes, at least {least}, ratio {ratio:.3}");
-            assert!(ratio <= 1.25, "{peak} bytes of scratch, {ratio:.3} times the least possible");
+            worst = worst.max(ratio);
         }
     }
+    assert!(worst <= 1.25, "{worst:.3} times the least possible");
 }
 
 /// Runs a graph and fetches its outputs.

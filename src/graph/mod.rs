@@ -2,6 +2,7 @@
 
 mod autodiff;
 mod fuse;
+mod memory;
 mod plan;
 
 pub use plan::{Location, Memory, Plan, Step, Storage, StorageKind};
