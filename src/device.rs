@@ -3,7 +3,7 @@
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::gpu;
-use crate::graph::{Graph, Memory, Plan, state_mismatch, unknown_state};
+use crate::graph::{Graph, Memory, Origin, Plan, StorageKind, state_mismatch, unknown_state};
 use crate::op::{Buf, DeviceProfile, Value};
 use crate::tensor::Tensor;
 use std::fmt;
@@ -60,12 +60,20 @@ impl Device {
         if name.eq_ignore_ascii_case("cpu") {
             return Ok(Device::cpu());
         }
-        let found = gpu::named(name).await;
-        if found.is_none() {
-            let available = Device::list_async().await.into_iter().map(|d| d.name).collect();
-            return Err(Error::NoDevice { wanted: name.to_string(), available });
+        let adapter = Device::adapter(name).await?;
+        Device::open(Some(adapter)).await
+    }
+
+    async fn adapter(name: &str) -> Result<gpu::Adapter> {
+        // An empty name is a part of every name: it would take any GPU.
+        let found = if name.is_empty() { None } else { gpu::named(name).await };
+        match found {
+            Some(adapter) => Ok(adapter),
+            None => {
+                let available = Device::list_async().await.into_iter().map(|d| d.name).collect();
+                Err(Error::NoDevice { wanted: name.to_string(), available })
+            }
         }
-        Device::open(found).await
     }
 
     /// Opens the GPU `name` (as in [`Device::named`]) in a particular way: default limits, a forced main loop, checked shaders.
@@ -74,10 +82,7 @@ impl Device {
     /// As for [`Device::named`].
     pub fn gpu_with(name: &str, options: GpuOptions) -> Result<Device> {
         pollster::block_on(async {
-            let Some(adapter) = gpu::named(name).await else {
-                let available = Device::list_async().await.into_iter().map(|d| d.name).collect();
-                return Err(Error::NoDevice { wanted: name.to_string(), available });
-            };
+            let adapter = Device::adapter(name).await?;
             Ok(Device { kind: Kind::Gpu(Arc::new(gpu::Gpu::open(adapter, options).await?)) })
         })
     }
@@ -153,6 +158,27 @@ impl Device {
             other => other,
         })
     }
+
+    /// Runs `graph` once on `feeds` and returns `outputs`, in that order. States start as zeros and are gone afterwards. For single
+    /// computations, as in tests and demonstrations: what runs more than once keeps its plan and memory in a [`Runtime`].
+    ///
+    /// # Errors
+    /// As for [`Device::plan`], [`Runtime::load`], [`Runtime::run`] and [`Runtime::fetch`].
+    pub fn evaluate(&self, graph: Graph, outputs: &[Value], feeds: &[(Value, &Tensor)]) -> Result<Vec<Tensor>> {
+        pollster::block_on(self.evaluate_async(graph, outputs, feeds))
+    }
+
+    /// [`Device::evaluate`] for programs that mustn't block.
+    pub async fn evaluate_async(&self, graph: Graph, outputs: &[Value], feeds: &[(Value, &Tensor)]) -> Result<Vec<Tensor>> {
+        let mut runtime = Runtime::new(self);
+        let program = runtime.load(self.plan(graph, outputs)?).await?;
+        runtime.run(program, feeds).await?;
+        let mut tensors = Vec::with_capacity(outputs.len());
+        for &v in outputs {
+            tensors.push(runtime.fetch(program, v).await?);
+        }
+        Ok(tensors)
+    }
 }
 
 impl fmt::Display for Device {
@@ -199,11 +225,21 @@ impl Runtime {
     /// Allocates memory and makes kernels for a plan that [`Device::plan`] made. States that no plan named before start as zeros.
     ///
     /// # Errors
+    /// [`Error::Invalid`] for a plan made for another device, and if an earlier plan gave a state another type or size;
     /// [`Error::Gpu`] if the driver refuses a kernel or has no memory left.
     pub async fn load(&mut self, plan: Plan) -> Result<ProgramId> {
+        // A GPU has nothing to dispatch in a plan for the CPU: its outputs would be zeros.
+        if plan.profile() != self.device.profile() {
+            return Err(Error::invalid(
+                "plan",
+                "one for another device",
+                format!("a plan that this device made, {}", self.device),
+            ));
+        }
         Ok(ProgramId(match &mut self.inner {
             Inner::Cpu { runtime, programs } => {
-                programs.push(runtime.load(Arc::new(plan))?);
+                check_states(runtime, &plan)?;
+                programs.push(runtime.load(Arc::new(plan)));
                 programs.len() - 1
             }
             Inner::Gpu(runtime) => runtime.load(Arc::new(plan)).await?,
@@ -280,8 +316,15 @@ impl Runtime {
     /// An output of the program's last run. Waits for the GPU.
     ///
     /// # Errors
-    /// [`Error::Gpu`], [`Error::DeviceLost`].
+    /// [`Error::Invalid`] for a value that isn't among the plan's outputs; [`Error::Gpu`], [`Error::DeviceLost`].
     pub async fn fetch(&mut self, program: ProgramId, v: Value) -> Result<Tensor> {
+        // The memory of any other value may hold something else by now.
+        let plan = self.plan(program);
+        if !plan.outputs.contains(&v) {
+            let name =
+                if plan.graph.contains(v) { plan.graph.info(v).name.clone() } else { "a value of another graph".to_string() };
+            return Err(Error::invalid("value to fetch", name, "an output of the plan"));
+        }
         match &mut self.inner {
             Inner::Cpu { runtime, programs } => {
                 let program = &programs[program.0];
@@ -348,7 +391,15 @@ impl Runtime {
     fn check(&self, program: ProgramId, feeds: &[(Value, &Tensor)]) -> Result<()> {
         let plan = self.plan(program);
         for (v, tensor) in feeds {
+            plan.graph.expect(*v, "input")?;
             let info = plan.graph.info(*v);
+            if info.origin != Origin::Input {
+                return Err(Error::invalid(
+                    "input",
+                    format!("'{}', a value that the plan makes or keeps", info.name),
+                    "an input",
+                ));
+            }
             tensor.tensor_type().expect("input", &info.ty).map_err(|e| e.at(&info.name))?;
         }
         for v in plan.inputs() {
@@ -359,4 +410,17 @@ impl Runtime {
         }
         Ok(())
     }
+}
+
+/// Fails if a plan has other types for states than the runtime.
+fn check_states(runtime: &cpu::Runtime<f32>, plan: &Plan) -> Result<()> {
+    for s in &plan.storages {
+        let StorageKind::State(name) = &s.kind else { continue };
+        let same = |state: &&Buf<f32>| state.dtype() == s.dtype && state.len() == s.elements;
+        if let Some(state) = runtime.state(name).filter(|state| !same(state)) {
+            let got = format!("{} {}", s.elements, s.dtype);
+            return Err(Error::invalid("state", got, format!("{} {}", state.len(), state.dtype())).at(name));
+        }
+    }
+    Ok(())
 }

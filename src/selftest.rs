@@ -45,7 +45,8 @@ pub fn run(device: &Device, filter: &str, mut show: impl FnMut(&OpReport)) -> Ve
     reports
 }
 
-fn run_op(device: &Device, declaration: &Declaration) -> OpReport {
+/// Runs all cases of an op on `device`.
+pub fn run_op(device: &Device, declaration: &Declaration) -> OpReport {
     let cases = (declaration.cases)();
     let mut report = OpReport {
         op: declaration.name,

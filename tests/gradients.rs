@@ -37,7 +37,7 @@ impl Checked {
         let needed = plan.inputs();
         let feeds = feeds.into_iter().filter(|(v, _)| needed.contains(v)).collect();
         let mut runtime = Runtime::new();
-        let program = runtime.load(Arc::new(plan)).unwrap();
+        let program = runtime.load(Arc::new(plan));
         Checked { runtime, program, feeds, loss }
     }
 

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use striate::data::{self, Dataset};
 use striate::nn::Model;
-use striate::train::{Adadelta, Adam, Fit, History, Score, Sgd};
+use striate::train::{Adadelta, Adam, Fit, History, Schedule, Score, Sgd};
 use striate::{Device, Seed};
 
 /// Trains a network on MNIST and shows what it makes of the test set.
@@ -30,6 +30,9 @@ struct Args {
     /// Learning rate [default: the optimizer's].
     #[arg(long)]
     lr: Option<f64>,
+    /// How the learning rate changes: not at all, or by a cosine down to 0 [default: what suits the network].
+    #[arg(long, value_enum)]
+    schedule: Option<Decay>,
     /// Images a step [default: what suits the network].
     #[arg(long)]
     batch: Option<usize>,
@@ -63,6 +66,12 @@ enum Optimizer {
     Nesterov,
     Adam,
     Adadelta,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Decay {
+    Constant,
+    Cosine,
 }
 
 impl Optimizer {
@@ -122,6 +131,10 @@ fn fit(model: &mut Model, args: &Args, train: &Dataset, test: &Dataset) -> Resul
     })?;
     let recipe = args.model.recipe();
     let fit = Fit::epochs(args.epochs).batch(args.batch.unwrap_or(recipe.batch)).validate(test).stop_flag(stop);
+    let fit = match args.schedule.unwrap_or(recipe.schedule) {
+        Decay::Constant => fit,
+        Decay::Cosine => fit.schedule(Schedule::Cosine { last: 0.0 }),
+    };
     let (optimizer, lr) = match args.optimizer {
         Some(optimizer) => (optimizer, args.lr),
         None => (recipe.optimizer, args.lr.or(recipe.lr)),

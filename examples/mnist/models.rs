@@ -1,6 +1,6 @@
 //! The networks, as one would meet them in a course.
 
-use crate::Optimizer;
+use crate::{Decay, Optimizer};
 use clap::ValueEnum;
 use striate::nn::{Conv2d, Model, Sequential};
 use striate::{Device, Result, Seed};
@@ -30,6 +30,7 @@ pub enum Network {
 pub struct Recipe {
     pub optimizer: Optimizer,
     pub lr: Option<f64>,
+    pub schedule: Decay,
     pub batch: usize,
 }
 
@@ -39,16 +40,17 @@ impl Network {
         self.to_possible_value().map_or_else(String::new, |v| v.get_name().to_string())
     }
 
-    /// Optimizer, learning rate and batch size where none are given.
+    /// Optimizer, learning rate, its schedule and batch size where none are given.
     pub fn recipe(self) -> Recipe {
-        let (optimizer, lr, batch) = match self {
-            Network::Softmax => (Optimizer::Sgd, Some(0.5), 100),
-            Network::Sigmoid => (Optimizer::Adam, Some(0.003), 100),
-            Network::Kth => (Optimizer::Adam, Some(0.001), 100),
-            Network::Das => (Optimizer::Adadelta, None, 128),
-            _ => (Optimizer::Adam, None, 64),
+        let (optimizer, lr, schedule, batch) = match self {
+            Network::Softmax => (Optimizer::Sgd, Some(0.5), Decay::Constant, 100),
+            Network::Sigmoid => (Optimizer::Adam, Some(0.003), Decay::Cosine, 100),
+            Network::Kth => (Optimizer::Adam, Some(0.001), Decay::Cosine, 100),
+            // As in the course that it comes from.
+            Network::Das => (Optimizer::Adadelta, None, Decay::Constant, 128),
+            _ => (Optimizer::Adam, Some(0.002), Decay::Cosine, 64),
         };
-        Recipe { optimizer, lr, batch }
+        Recipe { optimizer, lr, schedule, batch }
     }
 
     /// The network on a device, with initial weights.
@@ -56,9 +58,7 @@ impl Network {
         let net = Sequential::new([28, 28, 1]);
         let net = match self {
             Network::Softmax => net.flatten().dense(10),
-            Network::Sigmoid => {
-                [200, 100, 60, 30].iter().fold(net.flatten(), |net, &units| net.dense(units).sigmoid()).dense(10)
-            }
+            Network::Sigmoid => [200, 100, 60, 30].iter().fold(net.flatten(), |net, &units| net.dense(units).sigmoid()).dense(10),
             Network::Dense => net.flatten().dense(512).relu().dense(256).relu().dense(10),
             Network::Convnet => three_convolutions(net, 64).dense(64).relu().dense(10),
             Network::Convnet128 => three_convolutions(net, 128).dense(10),

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::graph::{Plan, StorageKind};
 use crate::op::{Buf, CpuArgs, Precision, Value, View, ViewMut};
-use crate::tensor::{DType, TensorType};
+use crate::tensor::TensorType;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -38,19 +38,7 @@ impl<T: Precision> Runtime<T> {
     }
 
     /// Allocates what a plan needs. States that it is the first to name start as zeros.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a state that has another type or size.
-    pub fn load(&mut self, plan: Arc<Plan>) -> Result<Program<T>> {
-        for s in &plan.storages {
-            if let StorageKind::State(name) = &s.kind
-                && let Some(state) = self.states.get(name)
-                && (dtype(state), state.len()) != (s.dtype, s.elements)
-            {
-                let got = format!("{} {}", s.elements, s.dtype);
-                return Err(Error::invalid("state", got, format!("{} {}", state.len(), dtype(state))).at(name));
-            }
-        }
+    pub fn load(&mut self, plan: Arc<Plan>) -> Program<T> {
         let mut storages = Vec::with_capacity(plan.storages.len());
         for s in &plan.storages {
             storages.push(match &s.kind {
@@ -69,7 +57,7 @@ impl<T: Precision> Runtime<T> {
                 (plan.graph.types(&node.inputs), plan.graph.types(&node.outputs))
             })
             .collect();
-        Ok(Program { plan, storages, types })
+        Program { plan, storages, types }
     }
 
     /// A state's elements.
@@ -200,14 +188,6 @@ impl<T: Precision> Runtime<T> {
         for (storage, data) in taken {
             self.put_back(program, storage, data);
         }
-    }
-}
-
-fn dtype<T>(b: &Buf<T>) -> DType {
-    match b {
-        Buf::Real(_) => DType::F32,
-        Buf::U32(_) => DType::U32,
-        Buf::U8(_) => DType::U8,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which GPUs there are, and which of them to take.
 
+use std::sync::Once;
+
 /// What is known of a device before it is opened.
 #[derive(Clone, Debug)]
 pub struct DeviceInfo {
@@ -102,7 +104,9 @@ pub async fn named(name: &str) -> Option<Adapter> {
     if let Some(info) = found.as_ref().map(wgpu::Adapter::get_info)
         && info.device_type == wgpu::DeviceType::Cpu
     {
-        log::warn!("'{}' is a software GPU, which the CPU runs: good for tests, not for speed", info.name);
+        // Once is enough for a program that opens it several times.
+        static WARNED: Once = Once::new();
+        WARNED.call_once(|| log::warn!("'{}' is a software GPU: slow, for tests", info.name));
     }
     found.map(|wgpu| Adapter { wgpu })
 }
@@ -119,6 +123,10 @@ pub async fn list() -> Vec<DeviceInfo> {
             (false, _) => "another GPU comes before it",
         };
         let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
+        let subgroup = match (info.subgroup_min_size, info.subgroup_max_size) {
+            (min, max) if min == max => min.to_string(),
+            (min, max) => format!("{min} to {max}"),
+        };
         let limits = vec![
             ("buffer".to_string(), mib(limits.max_buffer_size)),
             ("storage binding".to_string(), mib(limits.max_storage_buffer_binding_size)),
@@ -126,7 +134,7 @@ pub async fn list() -> Vec<DeviceInfo> {
             ("workgroup memory".to_string(), format!("{} KiB", limits.max_compute_workgroup_storage_size >> 10)),
             ("invocations a workgroup".to_string(), limits.max_compute_invocations_per_workgroup.to_string()),
             ("workgroups a dimension".to_string(), limits.max_compute_workgroups_per_dimension.to_string()),
-            ("subgroup".to_string(), format!("{} to {}", info.subgroup_min_size, info.subgroup_max_size)),
+            ("subgroup".to_string(), subgroup),
         ];
         let known = [
             (wgpu::Features::SUBGROUP, "subgroups"),

@@ -91,7 +91,7 @@ impl Gpu {
             main_loop: options.main_loop.unwrap_or(suited),
             tile: options.tile,
             subgroup_len,
-            max_binding_bytes: limits.max_storage_buffer_binding_size,
+            max_binding_bytes: options.max_binding_bytes.unwrap_or(u64::MAX).min(limits.max_storage_buffer_binding_size),
             max_buffer_bytes: limits.max_buffer_size,
             max_workgroups: limits.max_compute_workgroups_per_dimension,
             storage_alignment: limits.min_storage_buffer_offset_alignment,

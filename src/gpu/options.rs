@@ -23,6 +23,8 @@ pub struct GpuOptions {
     /// Fill scratch memory with NaN before the first run, and put guard zones behind every buffer, which
     /// [`Runtime::check_guards`](super::Runtime::check_guards) looks at.
     pub guard: bool,
+    /// Bind at most so many bytes, if the device allows more.
+    pub max_binding_bytes: Option<u64>,
     /// Refuse plans that take more than so many bytes.
     pub memory_budget: Option<u64>,
 }
@@ -52,6 +54,7 @@ impl GpuOptions {
             trace: flag("STRIATE_TRACE"),
             dump_wgsl: text("STRIATE_DUMP_WGSL").map(PathBuf::from),
             guard: false,
+            max_binding_bytes: None,
             memory_budget: text("STRIATE_MEMORY_BUDGET").and_then(|v| v.parse().ok()),
         }
     }

@@ -13,6 +13,7 @@ impl Graph {
     /// which the loss doesn't depend is zero.
     pub fn gradients(&mut self, loss: Value, wrt: &[Value]) -> Result<Vec<Value>> {
         for &v in wrt.iter().chain([&loss]) {
+            self.expect(v, "gradient")?;
             self.info(v).ty.expect_dtype("gradient", DType::F32)?;
         }
         // Which values lie on a path from `wrt`: others need no gradient.

@@ -78,12 +78,18 @@ impl Graph {
     }
 
     /// A tensor that is fed at each run.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a shape with a dimension of 0 or with too many elements.
     pub fn input(&mut self, name: &str, ty: TensorType) -> Result<Value> {
         let shape = ty.shape.checked("shape").map_err(|e| e.at(name))?;
         Ok(self.value(TensorType { dtype: ty.dtype, shape }, Origin::Input, name))
     }
 
     /// Persistent memory. All plans that name it share it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name that is taken, and as for [`Graph::input`].
     pub fn state(&mut self, name: &str, ty: TensorType) -> Result<Value> {
         if self.values.iter().any(|v| v.origin == Origin::State && v.name == name) {
             return Err(Error::invalid("state name", name, "one that isn't taken"));
@@ -107,6 +113,16 @@ impl Graph {
         &self.values[v.0 as usize]
     }
 
+    /// Whether there is such a value here; one of another graph may be missing.
+    pub fn contains(&self, v: Value) -> bool {
+        (v.0 as usize) < self.values.len()
+    }
+
+    /// Fails for a value that this graph doesn't have.
+    pub(crate) fn expect(&self, v: Value, what: &str) -> Result<()> {
+        if self.contains(v) { Ok(()) } else { Err(Error::invalid(what, "a value of another graph", "a value of this graph")) }
+    }
+
     /// Types of several values.
     pub fn types(&self, values: &[Value]) -> Vec<TensorType> {
         values.iter().map(|&v| self.info(v).ty.clone()).collect()
@@ -127,6 +143,9 @@ impl Graph {
 
 impl NodeBuilder for Graph {
     fn add(&mut self, op: Arc<dyn Op>, inputs: &[Value]) -> Result<Vec<Value>> {
+        for &v in inputs {
+            self.expect(v, "input").map_err(|e| e.at(op.name()))?;
+        }
         let types = self.types(inputs);
         let outputs = op.infer(&types).map_err(|e| {
             let e = if self.scope.is_empty() || self.scope == op.name() { e } else { e.at(op.name()) };

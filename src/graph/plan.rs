@@ -102,6 +102,7 @@ pub struct Plan {
     pub outputs: Vec<Value>,
     locations: Vec<Option<Location>>,
     memory: Memory,
+    profile: Option<DeviceProfile>,
 }
 
 /// A tensor's memory before storages are assigned: its root tensor, and the offset in that.
@@ -121,6 +122,9 @@ impl Plan {
     /// Plans a run of `graph` that makes `outputs` and all updates of states. With a `profile` it is a plan for that GPU, and refused
     /// if the GPU can't hold it; without, one for the CPU.
     pub fn new(graph: Graph, outputs: &[Value], profile: Option<&DeviceProfile>) -> Result<Plan> {
+        for &v in outputs {
+            graph.expect(v, "output")?;
+        }
         let live = live_nodes(&graph, outputs);
         let mut places = own_places(&graph);
         let mut steps: Vec<Step> = Vec::new();
@@ -148,6 +152,7 @@ impl Plan {
             storages: Vec::new(),
             outputs: outputs.to_vec(),
             memory: Memory::default(),
+            profile: profile.cloned(),
         };
         plan.assign(&places, profile.is_some());
         plan.account(profile);
@@ -160,6 +165,11 @@ impl Plan {
     /// Where a value lies; nowhere if no step needs it.
     pub fn location(&self, v: Value) -> Option<Location> {
         self.locations[v.0 as usize]
+    }
+
+    /// The GPU that it is for; none for the CPU.
+    pub fn profile(&self) -> Option<&DeviceProfile> {
+        self.profile.as_ref()
     }
 
     /// Bytes of device memory.

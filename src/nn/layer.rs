@@ -117,18 +117,31 @@ impl LayerContext<'_> {
     /// # Errors
     /// [`Error::Invalid`] for a dimension of 0, too many elements, a name that the layer already used.
     pub fn parameter(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Value> {
+        Ok(self.pieces(name, shape.into(), init, false)?[0])
+    }
+
+    /// A trainable tensor as [`LayerContext::parameter`] makes it, in pieces of whole rows, in order: one piece, or several where the
+    /// tensor is larger than what the device can bind.
+    ///
+    /// # Errors
+    /// As for [`LayerContext::parameter`].
+    pub fn parameter_by_rows(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Vec<Value>> {
+        self.pieces(name, shape.into(), init, true)
+    }
+
+    fn pieces(&mut self, name: &str, shape: Shape, init: Init, by_rows: bool) -> Result<Vec<Value>> {
         let full_name = format!("{}/{name}", self.name);
-        let shape = shape.into().checked(name)?;
+        let shape = shape.checked(name)?;
         match &mut self.parameters {
             Parameters::Declare(declared) => {
                 init.check()?;
                 if declared.iter().any(|d| d.name == full_name) {
                     return Err(Error::invalid("parameter name", name, "one that the layer has not used yet"));
                 }
-                declared.push(Declared { name: full_name.clone(), shape: shape.clone(), init });
-                self.graph.input(&full_name, TensorType::f32(shape))
+                declared.push(Declared { name: full_name.clone(), shape: shape.clone(), init, by_rows });
+                Ok(vec![self.graph.input(&full_name, TensorType::f32(shape))?])
             }
-            Parameters::Use(pages) => pages.view(self.graph, &full_name, &shape),
+            Parameters::Use(pages) => pages.views_of(self.graph, &full_name, &shape),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! A model: layers with parameters on a device, and the programs made of them.
 
+use super::Mode;
 use super::feed::{DEFAULT_BINDING_BYTES, DataPorts, Resident};
 use super::network::Network;
-use super::parameters::{Layout, Pages, page_name};
+use super::parameters::{Layout, Pages, Parameter, page_name};
 use super::summary::{LayerSummary, Summary};
-use super::Mode;
 use crate::device::{Device, ProgramId, Runtime};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Plan};
@@ -83,7 +83,7 @@ impl Model {
         let mut pages: Vec<Vec<f32>> = self.layout.pages.iter().map(|&len| vec![0.0; len]).collect();
         for (i, p) in self.layout.parameters.iter().enumerate() {
             let values = p.init.tensor(&p.shape, self.network.seed, i as u32)?;
-            pages[p.page][p.offset..][..p.shape.elements()].copy_from_slice(values.as_f32()?);
+            fill(&mut pages, p, values.as_f32()?);
         }
         self.set_pages(pages).await
     }
@@ -135,8 +135,11 @@ impl Model {
         for i in 0..self.layout.pages.len() {
             pages.push(self.runtime.state(&page_name(i)).await?);
         }
-        let read = |p: &super::parameters::Parameter| {
-            let values = pages[p.page].as_f32()?[p.offset..][..p.shape.elements()].to_vec();
+        let read = |p: &Parameter| {
+            let mut values = Vec::with_capacity(p.shape.elements());
+            for piece in &p.pieces {
+                values.extend_from_slice(&pages[piece.page].as_f32()?[piece.offset..][..piece.shape.elements()]);
+            }
             Ok((p.name.clone(), Tensor::f32(p.shape.clone(), values)?))
         };
         self.layout.parameters.iter().map(read).collect()
@@ -165,7 +168,7 @@ impl Model {
             }
             let p = &self.layout.parameters[i];
             tensor.tensor_type().expect("weights", &TensorType::f32(p.shape.clone())).map_err(|e| e.at(name))?;
-            pages[p.page][p.offset..][..p.shape.elements()].copy_from_slice(tensor.as_f32()?);
+            fill(&mut pages, p, tensor.as_f32()?);
         }
         if let Some(i) = seen.iter().position(|seen| !seen) {
             let missing = &self.layout.parameters[i].name;
@@ -182,11 +185,7 @@ impl Model {
     }
 
     /// The program called `key`, planned and loaded when it is asked for the first time.
-    pub(crate) async fn program(
-        &mut self,
-        key: String,
-        plan: impl FnOnce(&Model) -> Result<(Plan, Ports)>,
-    ) -> Result<Program> {
+    pub(crate) async fn program(&mut self, key: String, plan: impl FnOnce(&Model) -> Result<(Plan, Ports)>) -> Result<Program> {
         if let Some(program) = self.programs.get(&key) {
             return Ok(program.clone());
         }
@@ -201,5 +200,12 @@ impl Model {
         let plan = self.runtime.plan(program.id);
         let used: Vec<_> = feeds.iter().filter(|(v, _)| plan.location(*v).is_some()).map(|(v, t)| (*v, t)).collect();
         self.runtime.run(program.id, &used).await
+    }
+}
+
+/// Puts a parameter's values in their places.
+fn fill(pages: &mut [Vec<f32>], parameter: &Parameter, values: &[f32]) {
+    for (piece, range) in parameter.ranges() {
+        pages[piece.page][piece.offset..][..range.len()].copy_from_slice(&values[range]);
     }
 }

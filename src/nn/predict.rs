@@ -194,7 +194,11 @@ fn largest(image: usize, row: &[f32]) -> Result<u32> {
     let mut best = 0;
     for (class, x) in row.iter().enumerate() {
         if x.is_nan() {
-            return Err(Error::invalid(format!("output for image {image}"), x, "numbers; the model's weights hold a NaN or too large values"));
+            return Err(Error::invalid(
+                format!("output for image {image}"),
+                x,
+                "numbers; the model's weights hold a NaN or too large values",
+            ));
         }
         if *x > row[best] {
             best = class;

@@ -92,11 +92,7 @@ fn row(f: &mut fmt::Formatter<'_>, cells: [&str; 4]) -> fmt::Result {
 
 /// The text, cut to `width` characters.
 fn fit(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        text.to_string()
-    } else {
-        text.chars().take(width - 1).chain(['…']).collect()
-    }
+    if text.chars().count() <= width { text.to_string() } else { text.chars().take(width - 1).chain(['…']).collect() }
 }
 
 /// Digits in groups of three.

@@ -218,6 +218,15 @@ impl<T: Real> Buf<T> {
         }
     }
 
+    /// Type of the elements.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Buf::Real(_) => DType::F32,
+            Buf::U32(_) => DType::U32,
+            Buf::U8(_) => DType::U8,
+        }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         match self {

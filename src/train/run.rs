@@ -39,7 +39,8 @@ impl Model {
         let source = self.source(train).await?;
         let n_batches = train.len().div_ceil(fit.batch);
         let start = self.trained;
-        let mut training = Training { model: self, train, fit: &fit, source, n_batches, start_step: start.steps, start_epoch: start.epochs };
+        let mut training =
+            Training { model: self, train, fit: &fit, source, n_batches, start_step: start.steps, start_epoch: start.epochs };
         // Both programs before the first step: a batch that doesn't fit is refused here.
         training.program(fit.batch.min(train.len())).await?;
         training.program(train.len() - (n_batches - 1) * fit.batch).await?;

@@ -138,8 +138,8 @@ impl Model {
             graph.set_scope(optimizer.name());
             let len = self.layout.pages[page];
             let (mut offsets, mut parts) = (Vec::new(), Vec::new());
-            for (parameter, view) in pages.views_of(page) {
-                offsets.push(parameter.offset);
+            for (offset, view) in pages.pieces_in(page) {
+                offsets.push(offset);
                 parts.push(gradients[&view]);
             }
             let g = graph.node(Pack { offsets, len }, &parts)?;

@@ -41,6 +41,12 @@ pub fn gpu(what: &str, options: GpuOptions) -> Option<Device> {
     }
 }
 
+/// The devices to test on: the CPU backend, and a GPU, with guard zones, at its own limits. See [`gpu`] for what happens without one.
+pub fn devices(test: &str) -> Vec<Device> {
+    let gpu = gpu(test, GpuOptions { guard: true, ..GpuOptions::from_env() });
+    [Some(Device::cpu()), gpu].into_iter().flatten().collect()
+}
+
 /// Whether the op runs on the main loops of the GEMM family.
 pub fn is_gemm(d: &Declaration) -> bool {
     d.name == "matmul" || d.name.starts_with("conv2d")

@@ -4,7 +4,9 @@ use crate::error::{Error, Result};
 use crate::nn::layer::batched;
 use crate::nn::{Init, Layer, LayerContext};
 use crate::op::Value;
+use crate::ops::binary::{Add, Binary};
 use crate::ops::matmul::Matmul;
+use crate::ops::slice::Slice;
 
 /// Fully connected layer: `y = x weight + bias`. Input `[n, in]`, output `[n, units]`; parameters `weight` `[in, units]` and `bias`
 /// `[units]`.
@@ -50,11 +52,28 @@ impl Layer for Dense {
             return Err(Error::invalid("units", 0, "at least 1"));
         }
         let init = self.init.unwrap_or(ctx.default_init());
-        let w = ctx.parameter("weight", [len, self.units], init)?;
-        let mut inputs = vec![x, w];
+        let pieces = ctx.parameter_by_rows("weight", [len, self.units], init)?;
+        let mut bias = Vec::new();
         if self.bias {
-            inputs.push(ctx.parameter("bias", [self.units], Init::Zeros)?);
+            bias.push(ctx.parameter("bias", [self.units], Init::Zeros)?);
         }
-        ctx.node(Matmul::new(false, false), &inputs)
+        if let [w] = pieces[..] {
+            return ctx.node(Matmul::new(false, false), &[&[x, w], &bias[..]].concat());
+        }
+        // x weight = sum over the pieces of (the columns of x that meet the piece's rows) (piece)
+        let mut start = 0;
+        let mut sum = None;
+        for w in pieces {
+            let rows = ctx.shape(w).dims()[0];
+            let columns = ctx.node(Slice { axis: 1, start, len: rows }, &[x])?;
+            let part = ctx.node(Matmul::new(false, false), &[&[columns, w], &bias[..]].concat())?;
+            sum = Some(match sum {
+                None => part,
+                Some(sum) => ctx.node(Binary::<Add>::new(), &[sum, part])?,
+            });
+            start += rows;
+            bias.clear();
+        }
+        sum.ok_or_else(|| Error::invalid("weight", "no rows", "at least 1"))
     }
 }
