@@ -3,13 +3,13 @@
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::gpu;
-use crate::graph::{Graph, Memory, Origin, Plan, StorageKind};
+use crate::graph::{Graph, Memory, Origin, Plan, StorageKind, state_mismatch, unknown_state};
 use crate::op::{Buf, DeviceProfile, Value};
 use crate::tensor::Tensor;
 use std::fmt;
 use std::sync::Arc;
 
-pub use crate::gpu::{GpuOptions, GpuStats};
+pub use crate::gpu::{DeviceInfo, GpuOptions, GpuStats};
 
 /// A GPU, or the CPU backend. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -21,27 +21,6 @@ pub struct Device {
 enum Kind {
     Cpu,
     Gpu(Arc<gpu::Gpu>),
-}
-
-/// What is known of a device before it is opened.
-#[derive(Clone, Debug)]
-pub struct DeviceInfo {
-    /// Name, as the driver gives it; `cpu` for the CPU backend.
-    pub name: String,
-    /// `cpu` for the CPU backend, else the API: `vulkan`, `metal`, `dx12`, `webgpu`.
-    pub backend: String,
-    /// `discrete GPU`, `integrated GPU`, `virtual GPU`, `software GPU` (run by a CPU), or `CPU backend`.
-    pub kind: &'static str,
-    /// Driver and its version.
-    pub driver: String,
-    /// Limits that matter for compute, one `name value` a line.
-    pub limits: Vec<(String, String)>,
-    /// Features that kernels can make use of.
-    pub features: Vec<String>,
-    /// Whether [`Device::best`] takes it.
-    pub is_best: bool,
-    /// Why it does or doesn't.
-    pub reason: String,
 }
 
 impl Device {
@@ -444,14 +423,4 @@ fn check_states(runtime: &cpu::Runtime<f32>, plan: &Plan) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// An error for a state that no plan has.
-pub(crate) fn unknown_state(name: &str) -> Error {
-    Error::invalid("state", format!("'{name}'"), "the name of a state of a loaded plan")
-}
-
-/// An error for data that don't fit the state they are for.
-pub(crate) fn state_mismatch(name: &str, elements: usize, data: &Tensor) -> Error {
-    Error::invalid("state", data.tensor_type(), format!("{elements} elements of the type that it has")).at(name)
 }

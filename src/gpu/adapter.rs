@@ -1,7 +1,27 @@
 //! Which GPUs there are, and which of them to take.
 
-use crate::device::DeviceInfo;
 use std::sync::Once;
+
+/// What is known of a device before it is opened.
+#[derive(Clone, Debug)]
+pub struct DeviceInfo {
+    /// Name, as the driver gives it; `cpu` for the CPU backend.
+    pub name: String,
+    /// `cpu` for the CPU backend, else the API: `vulkan`, `metal`, `dx12`, `webgpu`.
+    pub backend: String,
+    /// `discrete GPU`, `integrated GPU`, `virtual GPU`, `software GPU` (run by a CPU), or `CPU backend`.
+    pub kind: &'static str,
+    /// Driver and its version.
+    pub driver: String,
+    /// Limits that matter for compute, one `name value` a line.
+    pub limits: Vec<(String, String)>,
+    /// Features that kernels can make use of.
+    pub features: Vec<String>,
+    /// Whether [`Device::best`] takes it.
+    pub is_best: bool,
+    /// Why it does or doesn't.
+    pub reason: String,
+}
 
 /// A GPU that can be opened.
 #[derive(Clone, Debug)]

@@ -206,6 +206,14 @@ impl Gpu {
         Ok(made)
     }
 
+    /// Makes these kernels anew when they are next needed.
+    pub(super) fn forget<'a>(&self, kernels: impl Iterator<Item = &'a Kernel>) {
+        let mut pipelines = lock(&self.pipelines);
+        for kernel in kernels {
+            pipelines.remove(kernel);
+        }
+    }
+
     fn make_pipeline(&self, label: &str, wgsl: String, bindings: &[Binding]) -> Pipeline {
         let label = Some(label);
         let module = self.module(label, wgsl);

@@ -7,7 +7,7 @@ mod options;
 mod readback;
 mod runtime;
 
-pub use adapter::{Adapter, best, list, named};
+pub use adapter::{Adapter, DeviceInfo, best, list, named};
 pub use compose::compose;
 pub use context::{Gpu, GpuStats};
 pub use options::GpuOptions;

@@ -2,12 +2,11 @@
 
 use super::context::{Gpu, Pipeline};
 use super::readback::{Staging, device_bytes, tensor};
-use crate::device::{state_mismatch, unknown_state};
 use crate::error::{Error, Result};
-use crate::graph::{Location, Memory, Plan, StorageKind};
+use crate::graph::{Location, Memory, Plan, StorageKind, state_mismatch, unknown_state};
 use crate::op::{Buffer, Dispatch, Oracle, Value, compare};
 use crate::tensor::{DType, Tensor, TensorType};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -70,9 +69,20 @@ impl Runtime {
     /// [`Error::Gpu`] if the driver refuses a kernel or has no memory left.
     pub async fn load(&mut self, plan: Arc<Plan>) -> Result<usize> {
         let gpu = self.gpu.clone();
-        let program = gpu.scoped(|| self.make(plan)).await??;
-        self.programs.push(program);
-        Ok(self.programs.len() - 1)
+        let known: HashSet<String> = self.states.keys().cloned().collect();
+        let kernels = plan.clone();
+        match gpu.scoped(|| self.make(plan)).await.and_then(|made| made) {
+            Ok(program) => {
+                self.programs.push(program);
+                Ok(self.programs.len() - 1)
+            }
+            Err(e) => {
+                // What the driver refused must not be taken for good by the next plan that needs it.
+                self.states.retain(|name, _| known.contains(name));
+                gpu.forget(kernels.steps.iter().flat_map(|s| &s.dispatches).map(|d| &d.kernel));
+                Err(e)
+            }
+        }
     }
 
     fn make(&mut self, plan: Arc<Plan>) -> Result<Program> {
@@ -365,7 +375,13 @@ impl Runtime {
             None => {
                 let gpu = self.gpu.clone();
                 let bytes = (ty.bytes() as u64).next_multiple_of(4);
-                gpu.scoped(|| self.make_state(name, ty.dtype, ty.elements(), bytes)).await?
+                match gpu.scoped(|| self.make_state(name, ty.dtype, ty.elements(), bytes)).await {
+                    Ok(buffer) => buffer,
+                    Err(e) => {
+                        self.states.remove(name);
+                        return Err(e);
+                    }
+                }
             }
         };
         self.gpu.queue.write_buffer(&buffer, 0, &device_bytes(data));

@@ -2,9 +2,11 @@
 
 mod autodiff;
 mod fuse;
+mod memory;
 mod plan;
 
 pub use plan::{Location, Memory, Plan, Step, Storage, StorageKind};
+pub(crate) use plan::{state_mismatch, unknown_state};
 
 use crate::error::{Error, Result};
 use crate::op::{Cost, NodeBuilder, Op, Value};

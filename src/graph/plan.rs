@@ -1,14 +1,13 @@
 //! The plan of a run: which nodes, in which order, on which memory. It is complete before anything is allocated.
 //!
-//! Memory is handed out in *storages*, each a buffer of its own: the inputs, the states, and scratch slots that tensors with disjoint
-//! lifetimes share ("greedy by size" for shared objects: Y. Pisarchyk, J. Lee, "Efficient Memory Management for Deep Neural Net
-//! Inference", MLSys 2020 workshop). Slots are buffers rather than ranges of one buffer because WebGPU tracks, and forbids reading
-//! and writing, whole buffers within a dispatch.
+//! Memory is handed out in *storages*, each a buffer of its own: the inputs, the states, and scratch slots that tensors share
+//! ([`memory`]).
 
+use super::memory::{self, Lifetime};
 use super::{Graph, Origin};
 use crate::error::{Error, Result};
 use crate::op::{DeviceProfile, Dispatch, Recorder, Value};
-use crate::tensor::{DType, TensorType};
+use crate::tensor::{DType, Tensor, TensorType};
 use std::collections::HashMap;
 
 /// Where a tensor lies.
@@ -113,14 +112,7 @@ struct Place {
     offset: usize,
 }
 
-struct Lifetime {
-    what: Owner,
-    dtype: DType,
-    elements: usize,
-    first: usize,
-    last: usize,
-}
-
+/// Whose memory it is: a tensor's, or the scratch tensor's of a step.
 enum Owner {
     Root(Value),
     Temp(usize, usize),
@@ -162,7 +154,7 @@ impl Plan {
             memory: Memory::default(),
             profile: profile.cloned(),
         };
-        plan.assign(&places);
+        plan.assign(&places, profile.is_some());
         plan.account(profile);
         if let Some(profile) = profile {
             plan.check_fits(profile)?;
@@ -201,73 +193,68 @@ impl Plan {
             .collect()
     }
 
-    fn assign(&mut self, places: &[Place]) {
+    fn assign(&mut self, places: &[Place], on_gpu: bool) {
         let end = self.steps.len();
-        let mut lifetimes: HashMap<Value, (usize, usize)> = HashMap::new();
+        let mut lifetimes: HashMap<Value, Lifetime> = HashMap::new();
         let mut order: Vec<Value> = Vec::new();
-        let mut touch = |root: Value, at: usize| {
+        let mut touch = |graph: &Graph, v: Value, at: usize, bound: Option<bool>| {
+            let root = places[v.0 as usize].root;
             let life = lifetimes.entry(root).or_insert_with(|| {
                 order.push(root);
-                (at, at)
+                let ty = &graph.info(root).ty;
+                Lifetime { dtype: ty.dtype, elements: ty.elements(), first: at, last: at, bound: Vec::new() }
             });
-            life.1 = life.1.max(at);
+            life.last = life.last.max(at);
+            life.bound.extend(bound.map(|writes| (at, writes)));
         };
         for (s, step) in self.steps.iter().enumerate() {
             let node = &self.graph.nodes()[step.node];
-            for v in node.inputs.iter().chain(&node.outputs) {
-                touch(places[v.0 as usize].root, s);
-            }
+            // A view binds nothing.
+            let bound = |writes| node.op.view().is_none().then_some(writes);
+            node.inputs.iter().for_each(|&v| touch(&self.graph, v, s, bound(false)));
+            node.outputs.iter().for_each(|&v| touch(&self.graph, v, s, bound(true)));
         }
-        for v in &self.outputs {
-            touch(places[v.0 as usize].root, end);
+        for &v in &self.outputs {
+            touch(&self.graph, v, end, None);
         }
-        let mut storage_of: HashMap<Value, usize> = HashMap::new();
+        let mut start_of: HashMap<Value, Location> = HashMap::new();
         let mut scratch: Vec<Lifetime> = Vec::new();
-        for &root in &order {
+        let mut owners: Vec<Owner> = Vec::new();
+        for root in order {
             let info = self.graph.info(root);
             let kind = match info.origin {
                 Origin::Input => StorageKind::Input(root),
                 Origin::State => StorageKind::State(info.name.clone()),
                 Origin::Node { .. } => {
-                    let (first, last) = lifetimes[&root];
-                    let (dtype, elements) = (info.ty.dtype, info.ty.elements());
-                    scratch.push(Lifetime { what: Owner::Root(root), dtype, elements, first, last });
+                    scratch.extend(lifetimes.remove(&root));
+                    owners.push(Owner::Root(root));
                     continue;
                 }
             };
-            storage_of.insert(root, self.storages.len());
+            start_of.insert(root, Location { storage: self.storages.len(), offset: 0 });
             self.storages.push(Storage { kind, dtype: info.ty.dtype, elements: info.ty.elements() });
         }
         for (s, step) in self.steps.iter().enumerate() {
             for (t, (_, ty)) in step.temps.iter().enumerate() {
                 let (dtype, elements) = (ty.dtype, ty.elements());
-                scratch.push(Lifetime { what: Owner::Temp(s, t), dtype, elements, first: s, last: s });
+                scratch.push(Lifetime { dtype, elements, first: s, last: s, bound: vec![(s, true)] });
+                owners.push(Owner::Temp(s, t));
             }
         }
-        // Largest first; a stable sort keeps equal plans equal.
-        scratch.sort_by_key(|l| std::cmp::Reverse(l.elements * l.dtype.bytes()));
-        let mut busy: HashMap<usize, Vec<(usize, usize)>> = HashMap::new();
-        for life in scratch {
-            let fits = |s: &usize| {
-                self.storages[*s].kind == StorageKind::Scratch
-                    && self.storages[*s].dtype == life.dtype
-                    && busy[s].iter().all(|&(first, last)| life.last < first || last < life.first)
-            };
-            // Slots come in descending size, so the last that is free is the tightest.
-            let slot = (0..self.storages.len()).rev().find(|s| busy.contains_key(s) && fits(s)).unwrap_or_else(|| {
-                self.storages.push(Storage { kind: StorageKind::Scratch, dtype: life.dtype, elements: life.elements });
-                self.storages.len() - 1
-            });
-            busy.entry(slot).or_default().push((life.first, life.last));
-            match life.what {
-                Owner::Root(root) => {
-                    storage_of.insert(root, slot);
-                }
-                Owner::Temp(s, t) => self.steps[s].temps[t].0 = Location { storage: slot, offset: 0 },
+        let assigned = memory::assign(&scratch, !on_gpu);
+        let first_slot = self.storages.len();
+        let slots = assigned.slots.into_iter();
+        self.storages.extend(slots.map(|(dtype, elements)| Storage { kind: StorageKind::Scratch, dtype, elements }));
+        for (owner, (slot, offset)) in owners.into_iter().zip(assigned.places) {
+            let at = Location { storage: first_slot + slot, offset };
+            match owner {
+                Owner::Root(root) => drop(start_of.insert(root, at)),
+                Owner::Temp(s, t) => self.steps[s].temps[t].0 = at,
             }
         }
         for (v, place) in places.iter().enumerate() {
-            self.locations[v] = storage_of.get(&place.root).map(|&storage| Location { storage, offset: place.offset });
+            let start = start_of.get(&place.root);
+            self.locations[v] = start.map(|at| Location { storage: at.storage, offset: at.offset + place.offset });
         }
     }
 
@@ -408,23 +395,47 @@ fn place_inputs(graph: &Graph, live: &[usize], keep: &[Value], places: &mut [Pla
     placed
 }
 
-/// A state may not be read, as it was before, after a node has overwritten it.
+/// A state may not be read, as it was before, by the node that overwrites it or after that.
 fn check_in_place(graph: &Graph, live: &[usize], places: &[Place]) -> Result<()> {
-    let mut overwritten: HashMap<Value, &str> = HashMap::new();
+    // Which contents of a state a value is: 0 before any update, then the number of the node that made them.
+    let mut contents = vec![0usize; graph.values.len()];
+    let mut current: HashMap<Value, (usize, &str)> = HashMap::new();
     for &n in live {
         let node = &graph.nodes()[n];
+        let refuse = |root: Value, by: &str| {
+            let what = format!("state '{}' read after '{by}' overwrote it", graph.info(root).name);
+            Err(Error::invalid("order of nodes", what, "reads first").at(&node.name))
+        };
         for v in &node.inputs {
             let root = places[v.0 as usize].root;
-            // The new contents are read through the updating node's output, whose own place is the same memory.
-            let is_new = graph.producer(*v).is_some_and(|(p, o)| graph.nodes()[p].op.in_place().iter().any(|&(_, out)| out == o));
-            if let (Some(by), false) = (overwritten.get(&root), is_new) {
-                let what = format!("state '{}' read after '{by}' overwrote it", graph.info(root).name);
-                return Err(Error::invalid("order of nodes", what, "reads first").at(&node.name));
+            match current.get(&root) {
+                Some(&(now, by)) if contents[v.0 as usize] != now => return refuse(root, by),
+                _ => {}
             }
         }
-        for &(i, _) in node.op.in_place() {
-            overwritten.insert(places[node.inputs[i].0 as usize].root, node.op.name());
+        if node.op.view().is_some() {
+            contents[node.outputs[0].0 as usize] = contents[node.inputs[0].0 as usize];
+        }
+        for &(i, o) in node.op.in_place() {
+            let root = places[node.inputs[i].0 as usize].root;
+            // A kernel can't read a buffer that it writes under another name.
+            let is_read = |(j, v): (usize, &Value)| j != i && places[v.0 as usize].root == root;
+            if node.inputs.iter().enumerate().any(is_read) {
+                return refuse(root, node.op.name());
+            }
+            contents[node.outputs[o].0 as usize] = n + 1;
+            current.insert(root, (n + 1, node.op.name()));
         }
     }
     Ok(())
+}
+
+/// An error for a state that no plan has.
+pub(crate) fn unknown_state(name: &str) -> Error {
+    Error::invalid("state", format!("'{name}'"), "the name of a state of a loaded plan")
+}
+
+/// An error for data that don't fit the state they are for.
+pub(crate) fn state_mismatch(name: &str, elements: usize, data: &Tensor) -> Error {
+    Error::invalid("state", data.tensor_type(), format!("{elements} elements of the type that it has")).at(name)
 }

@@ -11,7 +11,7 @@ pub struct Declaration {
     pub name: &'static str,
     /// Why it has no gradient, for an op that has none.
     pub no_gradient: Option<&'static str>,
-    /// The shader files that it owns or composes.
+    /// The shader files that are its own, without those of `shared/` and `gemm/`, of which many ops are composed.
     pub shaders: &'static [&'static Source],
     /// Cases that every test and bench of the op runs.
     pub cases: fn() -> Vec<Case>,

@@ -81,7 +81,7 @@ impl Cpu for Accuracy {
 pub static DECLARATIONS: &[Declaration] = &[Declaration {
     name: "accuracy",
     no_gradient: Some("a step function: its slope is 0 wherever it has one"),
-    shaders: &[&SHADER, &GRID, &ORDER, &ROW],
+    shaders: &[&SHADER],
     cases,
 }];
 

@@ -4,7 +4,7 @@
 use crate::error::Result;
 use crate::linalg::Real;
 use crate::op::{
-    Bound, Case, Cost, Cpu, CpuArgs, Declaration, ELEMENTS_SCALAR, ELEMENTS_VEC4, GRID, Op, Recorder, Source, moved_bytes, shader,
+    Bound, Case, Cost, Cpu, CpuArgs, Declaration, Op, Recorder, Source, moved_bytes, shader,
 };
 use crate::ops::update::{self, UpdateRule, constant};
 use crate::tensor::TensorType;
@@ -91,7 +91,7 @@ impl Cpu for AdadeltaUpdate {
 pub static DECLARATIONS: &[Declaration] = &[Declaration {
     name: "adadelta_update",
     no_gradient: Some("it updates parameters"),
-    shaders: &[&ADADELTA_UPDATE, &GRID, &ELEMENTS_VEC4, &ELEMENTS_SCALAR],
+    shaders: &[&ADADELTA_UPDATE],
     cases,
 }];
 

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::linalg::Real;
 use crate::op::{
-    Bound, Case, Cost, Cpu, CpuArgs, Declaration, ELEMENTS_SCALAR, ELEMENTS_VEC4, GRID, Op, Recorder, Source, moved_bytes, shader,
+    Bound, Case, Cost, Cpu, CpuArgs, Declaration, Op, Recorder, Source, moved_bytes, shader,
 };
 use crate::ops::update::{self, UpdateRule, constant};
 use crate::tensor::TensorType;
@@ -94,7 +94,7 @@ impl Cpu for AdamUpdate {
 pub static DECLARATIONS: &[Declaration] = &[Declaration {
     name: "adam_update",
     no_gradient: Some("it updates parameters"),
-    shaders: &[&ADAM_UPDATE, &GRID, &ELEMENTS_VEC4, &ELEMENTS_SCALAR],
+    shaders: &[&ADAM_UPDATE],
     cases,
 }];
 

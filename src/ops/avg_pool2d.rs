@@ -202,11 +202,11 @@ impl Cpu for AvgPool2dGrad {
 
 /// The list's entries.
 pub static DECLARATIONS: &[Declaration] = &[
-    Declaration { name: "avg_pool2d", no_gradient: None, shaders: &[&SHADER, &GRID, &WINDOW], cases },
+    Declaration { name: "avg_pool2d", no_gradient: None, shaders: &[&SHADER], cases },
     Declaration {
         name: "avg_pool2d_grad",
         no_gradient: Some("gradient op: second derivatives are not needed for training"),
-        shaders: &[&GRAD_SHADER, &GRID, &WINDOW],
+        shaders: &[&GRAD_SHADER],
         cases: grad_cases,
     },
 ];

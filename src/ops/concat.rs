@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::linalg::Real;
-use crate::op::{Case, Cost, Cpu, CpuArgs, Declaration, GRID, Gradient, Op, Recorder, moved_bytes, sample};
+use crate::op::{Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, moved_bytes, sample};
 use crate::ops::columns::{Axis, COPY_COLUMNS, Columns, CopyColumns, join, special, with_len};
 use crate::ops::slice::Slice;
 use crate::tensor::{DType, TensorType};
@@ -82,7 +82,7 @@ impl Cpu for Concat {
 
 /// The list's entry.
 pub static DECLARATIONS: &[Declaration] =
-    &[Declaration { name: "concat", no_gradient: None, shaders: &[&COPY_COLUMNS, &GRID], cases }];
+    &[Declaration { name: "concat", no_gradient: None, shaders: &[&COPY_COLUMNS], cases }];
 
 fn cases() -> Vec<Case> {
     let op = |axis| Concat { axis };

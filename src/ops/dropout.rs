@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_row};
 use crate::op::{
-    Bound, Buffer, Case, Cpu, CpuArgs, Declaration, ELEMENTS_SCALAR, ELEMENTS_VEC4, GRID, Gradient, Op, RANDOM, Recorder, Source,
+    Bound, Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Op, RANDOM, Recorder, Source,
     TINY, UNIT, expect_inputs, sample, shader,
 };
 use crate::ops::elements::Elements;
@@ -105,7 +105,7 @@ impl Cpu for Dropout {
 pub static DECLARATIONS: &[Declaration] = &[Declaration {
     name: "dropout",
     no_gradient: None,
-    shaders: &[&DROPOUT, &RANDOM, &GRID, &ELEMENTS_VEC4, &ELEMENTS_SCALAR],
+    shaders: &[&DROPOUT],
     cases,
 }];
 

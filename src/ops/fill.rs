@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::linalg::{Real, for_each_chunk};
 use crate::op::{
-    Buffer, Case, Cpu, CpuArgs, Declaration, ELEMENTS_SCALAR, ELEMENTS_VEC4, GRID, Gradient, Op, Recorder, Source, Word,
+    Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, Word,
     expect_inputs, shader,
 };
 use crate::ops::elements::Elements;
@@ -60,7 +60,7 @@ impl Cpu for Fill {
 pub static DECLARATIONS: &[Declaration] = &[Declaration {
     name: "fill",
     no_gradient: None,
-    shaders: &[&FILL, &GRID, &ELEMENTS_VEC4, &ELEMENTS_SCALAR],
+    shaders: &[&FILL],
     cases,
 }];
 

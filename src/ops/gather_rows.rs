@@ -132,7 +132,7 @@ impl Cpu for GatherRows {
 pub static DECLARATIONS: &[Declaration] = &[Declaration {
     name: "gather_rows",
     no_gradient: Some("its input is a data set"),
-    shaders: &[&GATHER_ROWS, &GRID],
+    shaders: &[&GATHER_ROWS],
     cases,
 }];
 

@@ -16,9 +16,6 @@ static PLAIN: Source = shader!("gemm/plain");
 static SUBGROUP: Source = shader!("gemm/subgroup");
 static COMBINE: Source = shader!("gemm/combine");
 
-/// The files that every op of the family composes, for its declaration.
-pub const SHADERS: [&Source; 8] = [&ACCESS, &BLOCK, &STORE_VECTOR, &STORE_SCALAR, &TILED, &PLAIN, &SUBGROUP, &COMBINE];
-
 /// A tile of the workgroup-memory main loop: C's rows and columns a workgroup, the 4 x 4 blocks of C an invocation.
 #[derive(Clone, Copy, Debug)]
 struct Tile {

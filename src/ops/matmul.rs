@@ -161,7 +161,7 @@ static OPERAND: Source = shader!("operand/matmul");
 pub static DECLARATIONS: &[Declaration] = &[Declaration {
     name: "matmul",
     no_gradient: None,
-    shaders: &[&OPERAND, gemm::SHADERS[0], gemm::SHADERS[1], gemm::SHADERS[2], gemm::SHADERS[3], gemm::SHADERS[4], gemm::SHADERS[5], gemm::SHADERS[6], gemm::SHADERS[7]],
+    shaders: &[&OPERAND],
     cases,
 }];
 

@@ -188,11 +188,11 @@ impl Cpu for MaxPool2dGrad {
 
 /// The list's entries.
 pub static DECLARATIONS: &[Declaration] = &[
-    Declaration { name: "max_pool2d", no_gradient: None, shaders: &[&SHADER, &GRID, &ORDER, &WINDOW], cases },
+    Declaration { name: "max_pool2d", no_gradient: None, shaders: &[&SHADER], cases },
     Declaration {
         name: "max_pool2d_grad",
         no_gradient: Some("gradient op: second derivatives are not needed for training"),
-        shaders: &[&GRAD_SHADER, &GRID, &WINDOW],
+        shaders: &[&GRAD_SHADER],
         cases: grad_cases,
     },
 ];

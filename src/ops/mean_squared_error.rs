@@ -186,11 +186,11 @@ impl Cpu for MeanSquaredErrorGrad {
 
 /// The list's entries.
 pub static DECLARATIONS: &[Declaration] = &[
-    Declaration { name: "mean_squared_error", no_gradient: None, shaders: &[&SHADER, &TOTAL_SHADER, &GRID, &ROW], cases },
+    Declaration { name: "mean_squared_error", no_gradient: None, shaders: &[&SHADER, &TOTAL_SHADER], cases },
     Declaration {
         name: "mean_squared_error_grad",
         no_gradient: Some("gradient op: second derivatives are not needed for training"),
-        shaders: &[&GRAD_SHADER, &GRID],
+        shaders: &[&GRAD_SHADER],
         cases: grad_cases,
     },
 ];

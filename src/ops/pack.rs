@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::linalg::Real;
 use crate::op::{
-    Buffer, Case, Cost, Cpu, CpuArgs, Declaration, ELEMENTS_SCALAR, ELEMENTS_VEC4, GRID, Op, Recorder, Source, moved_bytes, sample,
+    Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Op, Recorder, Source, moved_bytes, sample,
     shader,
 };
 use crate::ops::elements::Elements;
@@ -128,7 +128,7 @@ impl Cpu for Pack {
 pub static DECLARATIONS: &[Declaration] = &[Declaration {
     name: "pack",
     no_gradient: Some("it gathers gradients for the optimizer"),
-    shaders: &[&COPY, &FILL, &GRID, &ELEMENTS_VEC4, &ELEMENTS_SCALAR],
+    shaders: &[&COPY, &FILL],
     cases,
 }];
 

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_row, map_indices};
 use crate::op::{
-    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, ELEMENTS_SCALAR, ELEMENTS_VEC4, GRID, Gradient, Op, Recorder, Source, TINY,
+    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, TINY,
     UNIT, expect_inputs, moved_bytes, sample, shader,
 };
 use crate::ops::elements::Elements;
@@ -339,13 +339,13 @@ pub static DECLARATIONS: &[Declaration] = &[
     Declaration {
         name: "reduce",
         no_gradient: None,
-        shaders: &[&REDUCE, &GRID, &ELEMENTS_VEC4, &ELEMENTS_SCALAR],
+        shaders: &[&REDUCE],
         cases: reduce_cases,
     },
     Declaration {
         name: "broadcast",
         no_gradient: None,
-        shaders: &[&BROADCAST, &GRID, &ELEMENTS_VEC4, &ELEMENTS_SCALAR],
+        shaders: &[&BROADCAST],
         cases: broadcast_cases,
     },
 ];

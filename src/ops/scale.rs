@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_chunk};
 use crate::op::{
-    Bound, Buffer, Case, Cpu, CpuArgs, Declaration, ELEMENTS_SCALAR, ELEMENTS_VEC4, GRID, Gradient, Op, Recorder, Source, TINY, UNIT,
+    Bound, Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, TINY, UNIT,
     expect_inputs, sample, shader,
 };
 use crate::ops::elements::Elements;
@@ -68,7 +68,7 @@ impl Cpu for Scale {
 pub static DECLARATIONS: &[Declaration] = &[Declaration {
     name: "scale",
     no_gradient: None,
-    shaders: &[&SCALE, &GRID, &ELEMENTS_VEC4, &ELEMENTS_SCALAR],
+    shaders: &[&SCALE],
     cases,
 }];
 

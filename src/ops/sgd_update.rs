@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::linalg::Real;
 use crate::op::{
-    Bound, Case, Cost, Cpu, CpuArgs, Declaration, ELEMENTS_SCALAR, ELEMENTS_VEC4, GRID, Op, Recorder, Source, moved_bytes, shader,
+    Bound, Case, Cost, Cpu, CpuArgs, Declaration, Op, Recorder, Source, moved_bytes, shader,
 };
 use crate::ops::update::{self, UpdateRule, constant};
 use crate::tensor::TensorType;
@@ -106,7 +106,7 @@ impl Cpu for SgdUpdate {
 pub static DECLARATIONS: &[Declaration] = &[Declaration {
     name: "sgd_update",
     no_gradient: Some("it updates parameters"),
-    shaders: &[&SGD_UPDATE, &SGD_MOMENTUM_UPDATE, &GRID, &ELEMENTS_VEC4, &ELEMENTS_SCALAR],
+    shaders: &[&SGD_UPDATE, &SGD_MOMENTUM_UPDATE],
     cases,
 }];
 

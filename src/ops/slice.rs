@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::linalg::Real;
-use crate::op::{Case, Cost, Cpu, CpuArgs, Declaration, GRID, Gradient, Op, Recorder, expect_inputs, moved_bytes, sample};
+use crate::op::{Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, expect_inputs, moved_bytes, sample};
 use crate::ops::columns::{Axis, COPY_COLUMNS, Columns, CopyColumns, join, special, with_len};
 use crate::tensor::{DType, TensorType};
 
@@ -126,8 +126,8 @@ impl Cpu for PadAxis {
 
 /// The list's entries.
 pub static DECLARATIONS: &[Declaration] = &[
-    Declaration { name: "slice", no_gradient: None, shaders: &[&COPY_COLUMNS, &GRID], cases: slice_cases },
-    Declaration { name: "pad_axis", no_gradient: None, shaders: &[&COPY_COLUMNS, &GRID], cases: pad_axis_cases },
+    Declaration { name: "slice", no_gradient: None, shaders: &[&COPY_COLUMNS], cases: slice_cases },
+    Declaration { name: "pad_axis", no_gradient: None, shaders: &[&COPY_COLUMNS], cases: pad_axis_cases },
 ];
 
 fn slice_cases() -> Vec<Case> {

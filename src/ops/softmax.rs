@@ -309,18 +309,18 @@ const GRADIENT_OP: Option<&str> = Some("gradient op: second derivatives are not 
 
 /// The list's entries.
 pub static DECLARATIONS: &[Declaration] = &[
-    Declaration { name: "softmax", no_gradient: None, shaders: &[&SHADER, &GRID, &ROW], cases: || cases(|_| Softmax) },
-    Declaration { name: "log_softmax", no_gradient: None, shaders: &[&SHADER, &GRID, &ROW], cases: || cases(|_| LogSoftmax) },
+    Declaration { name: "softmax", no_gradient: None, shaders: &[&SHADER], cases: || cases(|_| Softmax) },
+    Declaration { name: "log_softmax", no_gradient: None, shaders: &[&SHADER], cases: || cases(|_| LogSoftmax) },
     Declaration {
         name: "softmax_grad",
         no_gradient: GRADIENT_OP,
-        shaders: &[&GRAD_SHADER, &GRID, &ROW],
+        shaders: &[&GRAD_SHADER],
         cases: || grad_cases(|_| SoftmaxGrad, f32::exp),
     },
     Declaration {
         name: "log_softmax_grad",
         no_gradient: GRADIENT_OP,
-        shaders: &[&GRAD_SHADER, &GRID, &ROW],
+        shaders: &[&GRAD_SHADER],
         cases: || grad_cases(|_| LogSoftmaxGrad, |y| y),
     },
 ];

@@ -265,11 +265,11 @@ impl Cpu for SoftmaxCrossEntropyGrad {
 
 /// The list's entries.
 pub static DECLARATIONS: &[Declaration] = &[
-    Declaration { name: "softmax_cross_entropy", no_gradient: None, shaders: &[&SHADER, &GRID, &ROW, &SHARED], cases },
+    Declaration { name: "softmax_cross_entropy", no_gradient: None, shaders: &[&SHADER], cases },
     Declaration {
         name: "softmax_cross_entropy_grad",
         no_gradient: Some("gradient op: second derivatives are not needed for training"),
-        shaders: &[&GRAD_SHADER, &GRID, &ROW, &SHARED],
+        shaders: &[&GRAD_SHADER],
         cases: grad_cases,
     },
 ];

@@ -96,7 +96,7 @@ impl Cpu for Track {
 pub static DECLARATIONS: &[Declaration] = &[Declaration {
     name: "track",
     no_gradient: Some("it updates metrics"),
-    shaders: &[&TRACK, &FINITE],
+    shaders: &[&TRACK],
     cases,
 }];
 

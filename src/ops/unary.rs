@@ -4,7 +4,7 @@
 use crate::error::Result;
 use crate::linalg::{Real, for_each_chunk};
 use crate::op::{
-    ACTIVATION, Activation, Bound, Buffer, Case, Cpu, CpuArgs, Declaration, ELEMENTS_SCALAR, ELEMENTS_VEC4, GRID, Gradient, Op, Recorder,
+    ACTIVATION, Activation, Bound, Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder,
     Source, TINY, UNIT, expect_inputs, sample, shader,
 };
 use crate::ops::elements::Elements;
@@ -174,13 +174,13 @@ macro_rules! rows {
             Declaration {
                 name: $row::NAME,
                 no_gradient: None,
-                shaders: &[&UNARY, &ACTIVATION, &GRID, &ELEMENTS_VEC4, &ELEMENTS_SCALAR],
+                shaders: &[&UNARY],
                 cases: cases::<$row>,
             },
             Declaration {
                 name: $row::GRAD_NAME,
                 no_gradient: Some("gradient op: second derivatives are not needed for training"),
-                shaders: &[&UNARY_GRAD, &ACTIVATION, &GRID, &ELEMENTS_VEC4, &ELEMENTS_SCALAR],
+                shaders: &[&UNARY_GRAD],
                 cases: grad_cases::<$row>,
             },
         )*];
