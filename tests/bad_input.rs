@@ -1,4 +1,5 @@
 //! What is wrong with an argument, a shape or a device is said by a typed error that names it: never a panic, and never a result.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may stop at what they don't expect.
 
 mod common;
 

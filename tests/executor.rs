@@ -1,5 +1,6 @@
 //! Does the GPU executor keep its promises? One submit a run, nothing allocated after loading, memory as the plan says, the same bits
 //! every time, errors that are errors, and a validation mode that finds a wrong kernel.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may stop at what they don't expect.
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Models as users meet them: summaries of well-known teaching models, predictions, weights, and what a mistake is answered with.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may stop at what they don't expect.
 
 use striate::data::Dataset;
 use striate::nn::{AvgPool2d, Conv2d, Init, Layer, LayerContext, MaxPool2d, Model, Sequential};

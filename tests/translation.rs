@@ -1,5 +1,6 @@
 //! Do the kernels reach every backend? Each distinct kernel is validated by naga and translated to SPIR-V, MSL and HLSL with the
 //! options that wgpu has for these; `spirv-val`, where it is installed, checks the SPIR-V.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may stop at what they don't expect.
 
 mod common;
 

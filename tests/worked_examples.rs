@@ -1,4 +1,5 @@
 //! The worked examples of a first course on convolutional networks: numbers that anyone can check by hand, on the CPU and on a GPU.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may stop at what they don't expect.
 
 mod common;
 
