@@ -10,7 +10,7 @@ use striate::op::MainLoop;
 use striate::ops::gemm;
 
 fn variant(what: &str, main_loop: Option<MainLoop>, tile: Option<usize>, checked: bool) -> Option<Device> {
-    gpu(what, GpuOptions { guard: true, main_loop, tile, checked, ..GpuOptions::default() })
+    gpu(&format!("parity from variant {what} on"), GpuOptions { guard: true, main_loop, tile, checked, ..GpuOptions::default() })
 }
 
 /// The kernels as they run in production, without the shader compiler's checks, and with them.

@@ -66,8 +66,8 @@ pub fn parity(device: &Device, variant: &str, which: impl Fn(&Declaration) -> bo
         for case in (d.cases)() {
             let id = format!("{}/{variant}/{}", d.name, case.name);
             match block_on(run_case(device, &case)) {
-                // Written so that a NaN fails.
-                Ok(w) if !(w.share <= 1.0) => failures.push(format!(
+                // A share that is NaN is no pass.
+                Ok(w) if w.share.is_nan() || w.share > 1.0 => failures.push(format!(
                     "{id}: output {}, element {}: got {:e}, want {:e}, bound {:e}",
                     w.output, w.element, w.got, w.want, w.bound
                 )),
