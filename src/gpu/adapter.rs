@@ -17,7 +17,7 @@ pub struct DeviceInfo {
     pub limits: Vec<(String, String)>,
     /// Features that kernels can make use of.
     pub features: Vec<String>,
-    /// Whether [`Device::best`] takes it.
+    /// Whether [`Device::best`](crate::Device::best) takes it.
     pub is_best: bool,
     /// Why it does or doesn't.
     pub reason: String,

@@ -26,7 +26,7 @@ pub struct Bound<'a> {
     pub inputs: &'a [Oracle],
     /// The oracle's outputs.
     pub outputs: &'a [Oracle],
-    /// Longest chain of roundings ([`Recorder::depth`]).
+    /// Longest chain of roundings ([`Recorder::depth`](super::Recorder::depth)).
     pub depth: usize,
 }
 

@@ -240,7 +240,7 @@ pub struct Dispatch {
 /// Most iterations of all loops of an invocation together: some drivers silently stop at 65,535.
 pub const MAX_ITERATIONS: usize = 32_768;
 
-/// Collects the dispatches of an op for a device. What [`Op::gpu`] is handed.
+/// Collects the dispatches of an op for a device. What [`Op::gpu`](super::Op::gpu) is handed.
 #[derive(Debug)]
 pub struct Recorder<'a> {
     profile: &'a DeviceProfile,
