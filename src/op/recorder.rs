@@ -255,7 +255,7 @@ pub struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    /// A recorder for a node with these types. `placed`: see [`CpuArgs::new`].
+    /// A recorder for a node with these types. `placed`: see [`CpuArgs::new`](super::CpuArgs::new).
     pub fn new(profile: &'a DeviceProfile, inputs: &'a [TensorType], outputs: &'a [TensorType], placed: &'a [bool]) -> Self {
         Recorder { profile, inputs, outputs, placed, dispatches: Vec::new(), temps: Vec::new(), depth: 1 }
     }
@@ -291,7 +291,7 @@ impl<'a> Recorder<'a> {
         Buffer::Temp(self.temps.len() - 1)
     }
 
-    /// Declares the longest chain of roundings of the dispatches, which [`Op::error_bound`] gets to see.
+    /// Declares the longest chain of roundings of the dispatches, which [`Op::error_bound`](super::Op::error_bound) gets to see.
     pub fn declare_depth(&mut self, depth: usize) {
         self.depth = depth;
     }

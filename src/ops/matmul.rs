@@ -12,7 +12,7 @@ use crate::tensor::{DType, TensorType};
 use std::sync::Arc;
 
 /// `y = activation(op(a) op(b) + bias)`, where `op` transposes or not. Inputs `a` [m, k], `b` [k, n] (before transposition the other
-/// way round), and optionally `bias` [n]; output [m, n].
+/// way round), and optionally `bias` `[n]`; output [m, n].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Matmul {
     /// Whether `a` is given as [k, m].

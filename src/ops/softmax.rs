@@ -139,7 +139,7 @@ impl Op for Softmax {
         cost(inputs, outputs, 20)
     }
 
-    /// The relative error of exp over sum, see [`RowSoftmax`].
+    /// The relative error of exp over sum, see `RowSoftmax`.
     fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
         Ok(vec![by_row(b.inputs[0].real(), b.types[0].shape.last(), |_, x| {
             let row = RowSoftmax::new(x, b.depth);

@@ -158,7 +158,7 @@ impl Op for SoftmaxCrossEntropy {
         Cost { flops: inputs[0].elements() as u64 * 14, bytes: moved_bytes(inputs, outputs) }
     }
 
-    /// With L = log(S), off by `log_error` ([`RowSoftmax`]), T = sum of t, Q = sum of t d, and |.| the sums of absolute values:
+    /// With L = log(S), off by `log_error` (`RowSoftmax`), T = sum of t, Q = sum of t d, and |.| the sums of absolute values:
     /// a target has the roundings of keep, base, a product and a sum (4); T has those and the sum's; in L T is one more. Q has also
     /// those of d and of t d (6). The difference is rounded once. Each t and t d may underflow.
     fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 /// `y[n, h, w, o] = activation(bias[o] + sum over k_h, k_w, i of x[n, h * s + k_h * d - pad, w * s + k_w * d - pad, i] w[k_h, k_w, i, o])`.
 ///
-/// Inputs: `x` [n, h_in, w_in, c_in], `w` [k_h, k_w, c_in / groups, c_out], optionally `bias` [c_out]; output
+/// Inputs: `x` [n, h_in, w_in, c_in], `w` [k_h, k_w, c_in / groups, c_out], optionally `bias` `[c_out]`; output
 /// [n, h_out, w_out, c_out]. With groups, output channels of a group see only the group's input channels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv2d {
