@@ -81,10 +81,13 @@ impl Device {
     /// # Errors
     /// As for [`Device::named`].
     pub fn gpu_with(name: &str, options: GpuOptions) -> Result<Device> {
-        pollster::block_on(async {
-            let adapter = Device::adapter(name).await?;
-            Ok(Device { kind: Kind::Gpu(Arc::new(gpu::Gpu::open(adapter, options).await?)) })
-        })
+        pollster::block_on(Device::gpu_with_async(name, options))
+    }
+
+    /// [`Device::gpu_with`] for programs that mustn't block.
+    pub async fn gpu_with_async(name: &str, options: GpuOptions) -> Result<Device> {
+        let adapter = Device::adapter(name).await?;
+        Ok(Device { kind: Kind::Gpu(Arc::new(gpu::Gpu::open(adapter, options).await?)) })
     }
 
     async fn open(adapter: Option<gpu::Adapter>) -> Result<Device> {

@@ -35,10 +35,15 @@ impl OpReport {
 ///
 /// # Errors
 /// None of a case: those are failures in the report.
-pub fn run(device: &Device, filter: &str, mut show: impl FnMut(&OpReport)) -> Vec<OpReport> {
+pub fn run(device: &Device, filter: &str, show: impl FnMut(&OpReport)) -> Vec<OpReport> {
+    pollster::block_on(run_async(device, filter, show))
+}
+
+/// [`run`] for programs that mustn't block.
+pub async fn run_async(device: &Device, filter: &str, mut show: impl FnMut(&OpReport)) -> Vec<OpReport> {
     let mut reports = Vec::new();
     for declaration in ops::all().filter(|d| d.name.contains(filter)) {
-        let report = run_op(device, declaration);
+        let report = run_op_async(device, declaration).await;
         show(&report);
         reports.push(report);
     }
@@ -47,6 +52,11 @@ pub fn run(device: &Device, filter: &str, mut show: impl FnMut(&OpReport)) -> Ve
 
 /// Runs all cases of an op on `device`.
 pub fn run_op(device: &Device, declaration: &Declaration) -> OpReport {
+    pollster::block_on(run_op_async(device, declaration))
+}
+
+/// [`run_op`] for programs that mustn't block.
+pub async fn run_op_async(device: &Device, declaration: &Declaration) -> OpReport {
     let cases = (declaration.cases)();
     let mut report = OpReport {
         op: declaration.name,
@@ -57,7 +67,7 @@ pub fn run_op(device: &Device, declaration: &Declaration) -> OpReport {
     };
     for case in cases {
         let id = format!("{}/{}", declaration.name, case.name);
-        match pollster::block_on(run_case(device, &case)) {
+        match run_case(device, &case).await {
             Ok(worst) => {
                 // A share that is NaN is no pass.
                 let failed = worst.share.is_nan() || worst.share > 1.0;

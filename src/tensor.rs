@@ -383,7 +383,7 @@ impl Window2d {
     }
 
     fn place_axis(&self, axis: usize, side: &str, len: usize, pad: Option<(usize, usize)>) -> Result<(usize, usize, usize)> {
-        // Sums of two of these stay far inside usize, and every one fits a u32 of a shader's parameters.
+        // Sums of a few of these stay far inside the i32 of a shader, and inside usize, which has 32 bits in a browser.
         const LARGEST: usize = 1 << 24;
         let in_range = |what: &str, v: usize, least: usize| {
             if (least..=LARGEST).contains(&v) {
@@ -396,7 +396,7 @@ impl Window2d {
         let stride = in_range("stride", self.stride[axis], 1)?;
         let dilation = in_range("dilation", self.dilation[axis], 1)?;
         let len = in_range("input", len, 1)?;
-        let span = dilation * (kernel - 1) + 1;
+        let span = in_range("dilated kernel", dilation.saturating_mul(kernel - 1).saturating_add(1), 1)?;
         let (before, after) = match pad {
             Some((b, a)) => (in_range("padding", b, 0)?, in_range("padding", a, 0)?),
             None => {
@@ -454,6 +454,10 @@ mod tests {
         let large = Window2d::new([7, 3]).place(5, 5).unwrap_err().to_string();
         assert!(large.contains("kernel (height)") && large.contains("got 7"), "{large}");
         assert!(Window2d { dilation: [usize::MAX, 1], ..Window2d::new([3, 3]) }.place(5, 5).is_err());
+        // Padding `same` would take half of it on each side, more than a shader's parameter holds.
+        let wide = Window2d { dilation: [1 << 20, 1], padding: Padding::Same, ..Window2d::new([1 << 13, 1]) };
+        let wide = wide.place(5, 5).unwrap_err().to_string();
+        assert!(wide.contains("dilated kernel (height)"), "{wide}");
         assert!(Window2d { padding: Padding::all(usize::MAX), ..Window2d::new([3, 3]) }.place(5, 5).is_err());
     }
 

@@ -24,3 +24,14 @@ fn all_ops_at_the_default_limits() {
         parity(&device, "default_limits_tiled", is_gemm);
     }
 }
+
+/// Long grids wrap to rows; with few workgroups a row all grids do, also those that need millions of elements to do it elsewhere.
+#[test]
+fn all_ops_in_grids_of_short_rows() {
+    for main_loop in [None, Some(MainLoop::Tiled)] {
+        let options = GpuOptions { guard: true, max_workgroups: Some(3), main_loop, ..GpuOptions::default() };
+        let Some(device) = gpu("grids of short rows", options) else { return };
+        assert_eq!(device.profile().map(|p| p.max_workgroups), Some(3));
+        parity(&device, "short_rows", |d| main_loop.is_none() || is_gemm(d));
+    }
+}

@@ -3,6 +3,24 @@
 
 const HAS_BIAS: bool = false;
 
+// What a workgroup computes: a tile of a group's rows and columns, summed over a split of k.
+struct Place {
+    tile_m: u32,
+    tile_n: u32,
+    group: u32,
+    split: u32,
+}
+
+// Columns run fastest, then slices, which are splits within groups, then rows: a workgroup that fills up the grid has rows beyond
+// the last, and writes nothing. Not in the grid's z: that holds 65,535, and a depthwise convolution can have more slices.
+fn place_of(ix: u32) -> Place {
+    let row_ix = ix / params.n_tiles;
+    let tile_m = row_ix / params.n_slices;
+    let slice = row_ix - tile_m * params.n_slices;
+    let group = slice / params.n_splits;
+    return Place(tile_m, ix - row_ix * params.n_tiles, group, slice - group * params.n_splits);
+}
+
 struct ABlock {
     s0: AState,
     s1: AState,

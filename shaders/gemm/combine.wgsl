@@ -1,13 +1,14 @@
 // Second pass of a GEMM whose k was split: c[m, n] = activate(sum of the partial results in the order of the splits + bias[n]).
-// partial: [n_splits, m, n]. bias: [n], or anything if HAS_BIAS is false. c: [m, n]. An invocation makes one element.
+// partial_sums: [n_splits, m, n]. bias: [n], or anything if HAS_BIAS is false. c: [m, n]. An invocation makes one element.
+// Of very many splits it first makes fewer, c: [fewer, m, n], each of every fewer-th of partial_sums.
 // Dispatch: a linear grid of workgroups of 64. Owner: src/ops/gemm.rs.
 
 const HAS_BIAS: bool = false;
 
 struct Params {
-    n_elements: u32,
+    n_elements: u32, // of c
     n: u32,
-    n_splits: u32,
+    n_partial: u32, // elements of partial_sums
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -26,8 +27,8 @@ fn main(
         return;
     }
     var sum = partial_sums[i];
-    for (var s = 1u; s < params.n_splits; s++) {
-        sum += partial_sums[s * params.n_elements + i];
+    for (var at = i + params.n_elements; at < params.n_partial; at += params.n_elements) {
+        sum += partial_sums[at];
     }
     if (HAS_BIAS) {
         sum += bias[i % params.n];

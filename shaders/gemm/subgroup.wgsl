@@ -1,7 +1,7 @@
 // Main loop of the GEMM family for adapters whose workgroups run on CPU cores: a workgroup is one subgroup of LANES (4 or 8), which
 // needs no barrier. C[m, n] = epilogue(sum_k A[m, k] B[k, n]); an invocation keeps 8 rows of 4 columns. Each lane loads one vec4 of A,
 // and a broadcast hands it to all: a load at an address that isn't uniform costs such adapters a loop over lanes.
-// Dispatch: x and y count the tiles of 8 x (4 * LANES) (n fastest), z counts group * n_splits + split. Owner: src/ops/gemm.rs.
+// Dispatch: a linear grid of `place_of`, with tiles of 8 x (4 * LANES). Owner: src/ops/gemm.rs.
 
 const LANES: u32 = 8u;
 
@@ -21,12 +21,11 @@ fn main(
     @builtin(num_workgroups) n_workgroups: vec3<u32>,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let tile_ix = workgroup_ix(workgroup_id, n_workgroups);
-    let tile_m = tile_ix / params.n_tiles;
-    let m = tile_m * 8u;
-    let n = ((tile_ix - tile_m * params.n_tiles) * LANES + lane) * 4u;
-    let group = workgroup_id.z / params.n_splits;
-    let split = workgroup_id.z - group * params.n_splits;
+    let at = place_of(workgroup_ix(workgroup_id, n_workgroups));
+    let m = at.tile_m * 8u;
+    let n = (at.tile_n * LANES + lane) * 4u;
+    let group = at.group;
+    let split = at.split;
     let k_begin = split * params.k_chunk;
     let k_end = min(k_begin + params.k_chunk, params.k);
 

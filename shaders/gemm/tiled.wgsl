@@ -1,7 +1,7 @@
 // Main loop of the GEMM family for GPUs: C[m, n] = epilogue(sum_k A[m, k] B[k, n]) in tiles of TILE_M x TILE_N.
 // A workgroup stages TILE_K columns of A and rows of B in workgroup memory, k-major, as 4 x 4 blocks; an invocation keeps
 // BLOCKS_M x BLOCKS_N blocks of C in registers.
-// Dispatch: x and y count the tiles (n fastest), z counts group * n_splits + split. Owner: src/ops/gemm.rs.
+// Dispatch: a linear grid of `place_of`. Owner: src/ops/gemm.rs.
 
 const TILE_M: u32 = 64u;
 const TILE_N: u32 = 64u;
@@ -26,13 +26,11 @@ fn main(
     @builtin(num_workgroups) n_workgroups: vec3<u32>,
     @builtin(local_invocation_index) local_ix: u32,
 ) {
-    let tile_ix = workgroup_ix(workgroup_id, n_workgroups);
-    let tile_m = tile_ix / params.n_tiles;
-    let m0 = tile_m * TILE_M;
-    let n0 = (tile_ix - tile_m * params.n_tiles) * TILE_N;
-    let group = workgroup_id.z / params.n_splits;
-    let split = workgroup_id.z - group * params.n_splits;
-    let k_begin = split * params.k_chunk;
+    let at = place_of(workgroup_ix(workgroup_id, n_workgroups));
+    let m0 = at.tile_m * TILE_M;
+    let n0 = at.tile_n * TILE_N;
+    let group = at.group;
+    let k_begin = at.split * params.k_chunk;
     let k_end = min(k_begin + params.k_chunk, params.k);
 
     // Where this invocation's blocks come from stays the same in every step over k.
@@ -84,11 +82,11 @@ fn main(
                 let av = sh_a[k * (TILE_M / 4u) + thread_m + i * THREADS_M];
                 for (var j = 0u; j < BLOCKS_N; j++) {
                     // Column r of the block is row r of C.
-                    let at = i * BLOCKS_N + j;
-                    sum[at][0] = fma(vec4<f32>(av.x), bv[j], sum[at][0]);
-                    sum[at][1] = fma(vec4<f32>(av.y), bv[j], sum[at][1]);
-                    sum[at][2] = fma(vec4<f32>(av.z), bv[j], sum[at][2]);
-                    sum[at][3] = fma(vec4<f32>(av.w), bv[j], sum[at][3]);
+                    let block = i * BLOCKS_N + j;
+                    sum[block][0] = fma(vec4<f32>(av.x), bv[j], sum[block][0]);
+                    sum[block][1] = fma(vec4<f32>(av.y), bv[j], sum[block][1]);
+                    sum[block][2] = fma(vec4<f32>(av.z), bv[j], sum[block][2]);
+                    sum[block][3] = fma(vec4<f32>(av.w), bv[j], sum[block][3]);
                 }
             }
         }
@@ -100,7 +98,7 @@ fn main(
             let m = m0 + (thread_m + i * THREADS_M) * 4u;
             let n = n0 + (thread_n + j * THREADS_N) * 4u;
             for (var r = 0u; r < 4u; r++) {
-                store(m + r, n, group, split, sum[i * BLOCKS_N + j][r]);
+                store(m + r, n, group, at.split, sum[i * BLOCKS_N + j][r]);
             }
         }
     }

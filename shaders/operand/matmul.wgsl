@@ -8,6 +8,7 @@ struct Params {
     k_chunk: u32,
     n_tiles: u32,
     n_splits: u32,
+    n_slices: u32,
     c_stride: u32,
 }
 

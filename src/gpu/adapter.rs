@@ -36,11 +36,14 @@ async fn adapters() -> Vec<wgpu::Adapter> {
         flags: wgpu::InstanceFlags::empty().with_env(),
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     });
-    let mut adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
-    if adapters.is_empty() {
-        // A browser enumerates nothing, but answers a request.
-        adapters.extend(instance.request_adapter(&wgpu::RequestAdapterOptions::default()).await);
-    }
+    let mut adapters = if cfg!(target_arch = "wasm32") {
+        // A browser offers one, which may be the frugal one of two unless it is asked.
+        let power_preference = wgpu::PowerPreference::HighPerformance;
+        let options = wgpu::RequestAdapterOptions { power_preference, ..Default::default() };
+        instance.request_adapter(&options).await.into_iter().collect()
+    } else {
+        instance.enumerate_adapters(wgpu::Backends::all()).await
+    };
     adapters.retain(|a| a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
     adapters.sort_by_key(|a| {
         let info = a.get_info();
@@ -59,6 +62,11 @@ async fn adapters() -> Vec<wgpu::Adapter> {
         new
     });
     adapters
+}
+
+/// What the adapter is called. A browser may keep its name to itself.
+pub(super) fn name_of(info: &wgpu::AdapterInfo) -> String {
+    if info.name.is_empty() { "GPU".to_string() } else { info.name.clone() }
 }
 
 fn rank(kind: wgpu::DeviceType) -> u8 {
@@ -100,7 +108,7 @@ pub async fn best() -> Option<Adapter> {
 pub async fn named(name: &str) -> Option<Adapter> {
     let wanted = name.to_lowercase();
     let mut all = adapters().await.into_iter();
-    let found = if wanted == "gpu" { all.next() } else { all.find(|a| a.get_info().name.to_lowercase().contains(&wanted)) };
+    let found = if wanted == "gpu" { all.next() } else { all.find(|a| name_of(&a.get_info()).to_lowercase().contains(&wanted)) };
     if let Some(info) = found.as_ref().map(wgpu::Adapter::get_info)
         && info.device_type == wgpu::DeviceType::Cpu
     {
@@ -144,7 +152,7 @@ pub async fn list() -> Vec<DeviceInfo> {
         ];
         let has = a.features();
         DeviceInfo {
-            name: info.name,
+            name: name_of(&info),
             backend: backend_name(info.backend).to_string(),
             kind: kind_name(info.device_type),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),

@@ -1,6 +1,6 @@
 //! An open GPU: device and queue, its profile, its pipelines, and what went wrong with it.
 
-use super::adapter::{Adapter, backend_name};
+use super::adapter::{Adapter, backend_name, name_of};
 use super::compose::compose;
 use super::options::GpuOptions;
 use crate::error::{Error, Result};
@@ -65,7 +65,7 @@ impl Gpu {
     /// [`Error::Gpu`] if the driver refuses.
     pub async fn open(adapter: Adapter, options: GpuOptions) -> Result<Gpu> {
         let info = adapter.wgpu.get_info();
-        let name = info.name.clone();
+        let name = name_of(&info);
         let wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
         let features = adapter.wgpu.features() & wanted;
         let limits = if options.default_limits { wgpu::Limits::default() } else { adapter.wgpu.limits() };
@@ -93,7 +93,7 @@ impl Gpu {
             subgroup_len,
             max_binding_bytes: options.max_binding_bytes.unwrap_or(u64::MAX).min(limits.max_storage_buffer_binding_size),
             max_buffer_bytes: limits.max_buffer_size,
-            max_workgroups: limits.max_compute_workgroups_per_dimension,
+            max_workgroups: options.max_workgroups.unwrap_or(u32::MAX).min(limits.max_compute_workgroups_per_dimension),
             storage_alignment: limits.min_storage_buffer_offset_alignment,
             uniform_alignment: limits.min_uniform_buffer_offset_alignment,
             memory_budget: options.memory_budget,

@@ -25,6 +25,8 @@ pub struct GpuOptions {
     pub guard: bool,
     /// Bind at most so many bytes, if the device allows more.
     pub max_binding_bytes: Option<u64>,
+    /// Put at most so many workgroups in a row of a grid, if the device allows more: grids wrap to rows sooner.
+    pub max_workgroups: Option<u32>,
     /// Refuse plans that take more than so many bytes.
     pub memory_budget: Option<u64>,
 }
@@ -55,6 +57,7 @@ impl GpuOptions {
             dump_wgsl: text("STRIATE_DUMP_WGSL").map(PathBuf::from),
             guard: false,
             max_binding_bytes: None,
+            max_workgroups: None,
             memory_budget: text("STRIATE_MEMORY_BUDGET").and_then(|v| v.parse().ok()),
         }
     }

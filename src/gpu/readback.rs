@@ -1,8 +1,9 @@
-//! From the GPU to the host.
+//! From the GPU to the host: waiting for work, and reading results.
 
 use super::context::Gpu;
 use crate::error::Result;
 use crate::tensor::{DType, Tensor, TensorType};
+use futures_intrusive::channel::shared::{OneshotReceiver, oneshot_channel};
 use std::sync::atomic::Ordering;
 
 /// A buffer that the host reads from, kept for the next time.
@@ -28,17 +29,17 @@ impl Staging {
     /// `bytes` of `source` from `offset`, both multiples of 4, once the GPU has done all that it was given before.
     pub async fn read(&mut self, gpu: &Gpu, source: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Vec<u8>> {
         self.reserve(gpu, bytes);
-        let Some(staging) = &self.buffer else { return Ok(Vec::new()) };
+        // Taken away while it is mapped: a caller who drops this future half-way leaves no buffer behind that can't be written to.
+        let Some(staging) = self.buffer.take() else { return Ok(Vec::new()) };
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("read") });
-        encoder.copy_buffer_to_buffer(source, offset, staging, 0, bytes);
-        let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
-        encoder.map_buffer_on_submit(staging, wgpu::MapMode::Read, 0..bytes, move |result| {
+        encoder.copy_buffer_to_buffer(source, offset, &staging, 0, bytes);
+        let (sender, receiver) = oneshot_channel();
+        encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, 0..bytes, move |result| {
             // Nobody waits any more if the caller has dropped its future.
             let _ = sender.send(result);
         });
-        gpu.counters.submits.fetch_add(1, Ordering::Relaxed);
-        let index = gpu.queue.submit([encoder.finish()]);
-        gpu.wait(Some(index))?;
+        let submission = gpu.submit(encoder.finish());
+        gpu.poll(Some(submission.index))?;
         match receiver.receive().await {
             Some(Ok(())) => {}
             Some(Err(e)) => {
@@ -52,15 +53,60 @@ impl Staging {
             view.to_vec()
         };
         staging.unmap();
+        self.buffer = Some(staging);
         gpu.check()?;
         Ok(data)
     }
 }
 
+/// Work that the GPU was given.
+#[derive(Debug)]
+pub(super) struct Submission {
+    index: wgpu::SubmissionIndex,
+    /// In a browser only its event loop tells that work is done.
+    #[cfg(target_arch = "wasm32")]
+    done: OneshotReceiver<()>,
+}
+
 impl Gpu {
-    /// Waits for a submission, or for all. In a browser, where nothing may block, it does nothing: there the result's delivery is
-    /// awaited.
-    pub(super) fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+    pub(super) fn submit(&self, commands: wgpu::CommandBuffer) -> Submission {
+        self.counters.submits.fetch_add(1, Ordering::Relaxed);
+        let index = self.queue.submit([commands]);
+        Submission {
+            index,
+            #[cfg(target_arch = "wasm32")]
+            done: self.all_done(),
+        }
+    }
+
+    /// Waits for a submission. In a browser this gives the page its turn.
+    pub(super) async fn wait(&self, submission: Submission) -> Result<()> {
+        self.poll(Some(submission.index))?;
+        #[cfg(target_arch = "wasm32")]
+        submission.done.receive().await;
+        self.check()
+    }
+
+    /// Waits for all submissions.
+    pub(super) async fn wait_all(&self) -> Result<()> {
+        let done = self.all_done();
+        self.poll(None)?;
+        done.receive().await;
+        self.check()
+    }
+
+    fn all_done(&self) -> OneshotReceiver<()> {
+        let (sender, receiver) = oneshot_channel();
+        self.queue.on_submitted_work_done(move || {
+            // Nobody waits any more if the caller has dropped its future.
+            let _ = sender.send(());
+        });
+        receiver
+    }
+
+    /// Blocks until a submission, or all, are done and their callbacks have run. In a browser, where nothing may block, it does nothing:
+    /// there callbacks come by themselves, and are awaited.
+    fn poll(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let waited = self.device.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None });
         self.check()?;
         waited.map(|_| ()).map_err(|e| self.error(e))

@@ -1,7 +1,7 @@
 //! Runs plans: everything is made when a plan is loaded; a run is one command encoder, one compute pass, one submit.
 
 use super::context::{Gpu, Pipeline};
-use super::readback::{Staging, device_bytes, tensor};
+use super::readback::{Staging, Submission, device_bytes, tensor};
 use crate::error::{Error, Result};
 use crate::graph::{Location, Memory, Plan, StorageKind, state_mismatch, unknown_state};
 use crate::op::{Buffer, Dispatch, Oracle, Value, compare};
@@ -25,7 +25,7 @@ pub struct Runtime {
     states: HashMap<String, State>,
     programs: Vec<Program>,
     staging: Staging,
-    in_flight: VecDeque<wgpu::SubmissionIndex>,
+    in_flight: VecDeque<Submission>,
 }
 
 #[derive(Debug)]
@@ -227,9 +227,10 @@ impl Runtime {
         self.feed(program, feeds);
         let n = self.programs[program].steps.len();
         self.submit(program, 0..n)?;
-        if self.in_flight.len() > IN_FLIGHT {
-            let oldest = self.in_flight.pop_front();
-            self.gpu.wait(oldest)?;
+        if self.in_flight.len() > IN_FLIGHT
+            && let Some(oldest) = self.in_flight.pop_front()
+        {
+            self.gpu.wait(oldest).await?;
         }
         Ok(())
     }
@@ -265,8 +266,7 @@ impl Runtime {
             }
         }
         gpu.counters.dispatches.fetch_add(ready.len() as u64, Ordering::Relaxed);
-        gpu.counters.submits.fetch_add(1, Ordering::Relaxed);
-        self.in_flight.push_back(gpu.queue.submit([encoder.finish()]));
+        self.in_flight.push_back(gpu.submit(encoder.finish()));
         gpu.check()
     }
 
@@ -394,14 +394,7 @@ impl Runtime {
     /// [`Error::Gpu`], [`Error::DeviceLost`].
     pub async fn finish(&mut self) -> Result<()> {
         self.in_flight.clear();
-        let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
-        self.gpu.queue.on_submitted_work_done(move || {
-            // Nobody waits any more if the caller has dropped its future.
-            let _ = sender.send(());
-        });
-        self.gpu.wait(None)?;
-        receiver.receive().await;
-        self.gpu.check()
+        self.gpu.wait_all().await
     }
 
     /// Whether the guard zones behind the program's buffers are as they were made ([`super::GpuOptions::guard`]).

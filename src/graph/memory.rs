@@ -25,9 +25,14 @@ pub(super) struct Lifetime {
     pub bound: Vec<(usize, bool)>,
 }
 
+/// Not in `usize`, which has 32 bits in a browser: a plan must be too large before it can be refused.
+fn bytes(dtype: DType, elements: usize) -> u64 {
+    elements as u64 * dtype.bytes() as u64
+}
+
 impl Lifetime {
-    fn bytes(&self) -> usize {
-        self.elements * self.dtype.bytes()
+    fn bytes(&self) -> u64 {
+        bytes(self.dtype, self.elements)
     }
 
     fn overlaps(&self, other: &Lifetime) -> bool {
@@ -50,8 +55,8 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    fn bytes(&self) -> usize {
-        self.slots.iter().map(|&(dtype, elements)| elements * dtype.bytes()).sum()
+    fn bytes(&self) -> u64 {
+        self.slots.iter().map(|&(dtype, elements)| bytes(dtype, elements)).sum()
     }
 }
 
@@ -62,7 +67,7 @@ pub(super) fn assign(tensors: &[Lifetime], typed: bool) -> Slots {
     // Stable sorts keep equal plans equal.
     by_size.sort_by_key(|&i| Reverse(tensors[i].bytes()));
     let n_steps = tensors.iter().map(|t| t.last + 1).max().unwrap_or(0);
-    let mut breadth = vec![0; n_steps];
+    let mut breadth = vec![0u64; n_steps];
     for t in tensors {
         breadth[t.first..=t.last].iter_mut().for_each(|b| *b += t.bytes());
     }

@@ -139,6 +139,10 @@ impl Plan {
                 let mut r = Recorder::new(profile, &x, &y, &step.placed);
                 node.op.gpu(&mut r).map_err(|e| e.at(&node.name))?;
                 step.depth = r.depth();
+                for t in &r.temps {
+                    // Kernels index scratch like any tensor.
+                    t.shape.clone().checked("scratch memory").map_err(|e| e.at(&node.name))?;
+                }
                 let unplaced = Location { storage: usize::MAX, offset: 0 };
                 step.temps = r.temps.into_iter().map(|t| (unplaced, t)).collect();
                 step.dispatches = r.dispatches;
@@ -296,14 +300,14 @@ impl Plan {
     }
 
     fn largest_binding(&self) -> Option<(u64, &str)> {
-        let values = self.steps.iter().flat_map(|s| {
-            let node = &self.graph.nodes()[s.node];
-            // A view binds nothing itself; its readers do.
-            let bound = if node.op.view().is_some() { &[][..] } else { &node.inputs };
-            let made = if node.op.view().is_some() { &[][..] } else { &node.outputs };
-            bound.iter().chain(made)
+        // A view binds nothing itself; its readers do.
+        let bind = self.steps.iter().map(|s| (s, &self.graph.nodes()[s.node])).filter(|(_, node)| node.op.view().is_none());
+        let bound = bind.flat_map(|(s, node)| {
+            let values = node.inputs.iter().chain(&node.outputs);
+            let temps = s.temps.iter().map(|(_, t)| (device_bytes(t.dtype, t.elements()), node.name.as_str()));
+            values.map(|&v| (self.value_bytes(v), self.graph.info(v).name.as_str())).chain(temps)
         });
-        values.map(|&v| (self.value_bytes(v), self.graph.info(v).name.as_str())).max_by_key(|(b, _)| *b)
+        bound.max_by_key(|(b, _)| *b)
     }
 
     /// The `n` largest tensors with their names, types and bytes, one a line.

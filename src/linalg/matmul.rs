@@ -50,7 +50,8 @@ pub fn matmul<T: Real>(
     assert!(extent(k, n, b.row_stride, b.col_stride) <= b.data.len(), "matmul: b is too short");
     assert!(extent(m, n, c_stride, 1) <= c.len() && c_stride >= n, "matmul: c is too short");
     assert!(TypeId::of::<T>() == TypeId::of::<f32>() || TypeId::of::<T>() == TypeId::of::<f64>());
-    let parallelism = if parallel && m * n * k > 1 << 18 { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
+    let parallelism =
+        if parallel && (m * n).saturating_mul(k) > 1 << 18 { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
     // SAFETY: the pointers are to slices that the assertions above found long enough for the strides given; `c` is borrowed
     // mutably, so it overlaps neither `a` nor `b`; `T` is f32 or f64, which `gemm` supports.
     unsafe {

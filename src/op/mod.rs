@@ -89,7 +89,7 @@ pub trait Op: CpuErased + Debug + Send + Sync + Any {
 
 /// Bytes of all inputs and outputs.
 pub fn moved_bytes(inputs: &[TensorType], outputs: &[TensorType]) -> u64 {
-    inputs.iter().chain(outputs).map(|t| t.bytes() as u64).sum()
+    inputs.iter().chain(outputs).map(|t| t.elements() as u64 * t.dtype.bytes() as u64).sum()
 }
 
 /// Fails unless there is one input for each of these names: the first line of an [`Op::infer`].

@@ -310,6 +310,12 @@ impl<'a> Recorder<'a> {
         params: &[(&'static str, Word)],
         grid: [u32; 3],
     ) {
+        // Tests make rows shorter than a device's; no device takes fewer than 65,535 of them.
+        debug_assert!(
+            grid[0] <= self.profile.max_workgroups && grid[1..].iter().all(|&g| g <= 65_535),
+            "{}: {grid:?}",
+            kernel.name
+        );
         let bind = |write: bool| move |&buffer: &Buffer| Binding { buffer, write };
         let bindings = reads.iter().map(bind(false)).chain(writes.iter().map(bind(true))).collect();
         self.dispatches.push(Dispatch { kernel, bindings, params: params.to_vec(), grid });

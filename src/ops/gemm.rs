@@ -49,6 +49,8 @@ pub const N_TILES: usize = TILES.len();
 const LONGEST_CHUNK: usize = 4096;
 /// Least of k that is worth a workgroup of its own and a second pass.
 const SHORTEST_CHUNK: usize = 256;
+/// Most splits that one invocation adds up: of more, the square root of their number are made first, in parallel.
+const LONGEST_COMBINE: usize = 256;
 
 /// A product to record.
 pub struct Gemm {
@@ -132,6 +134,7 @@ impl Gemm {
             MainLoop::Plain => kernel.set("LANES", lanes(profile)),
         };
         let n_tiles = n.div_ceil(tile.n);
+        let n_slices = self.groups * n_splits;
         let mut params: Vec<(&'static str, Word)> = vec![
             ("m", m.into()),
             ("n", n.into()),
@@ -139,23 +142,36 @@ impl Gemm {
             ("k_chunk", k_chunk.into()),
             ("n_tiles", n_tiles.into()),
             ("n_splits", n_splits.into()),
+            ("n_slices", n_slices.into()),
             ("c_stride", c_stride.into()),
         ];
         params.extend(self.params);
-        let [x, y, _] = r.linear_grid(m.div_ceil(tile.m) * n_tiles);
-        let grid = [x, y, (self.groups * n_splits) as u32];
+        let grid = r.linear_grid(m.div_ceil(tile.m) * n_slices * n_tiles);
         let target = if split { r.temp(TensorType::f32([n_splits, m, c_stride])) } else { c };
         let bias_or_b = bias.unwrap_or(b);
         r.dispatch(kernel, &[a, b, bias_or_b], &[target], &params, grid);
+        let mut additions = n_splits;
         if split {
-            let kernel = Kernel::new(&COMBINE, &[&ACTIVATION, &GRID]).set("HAS_BIAS", bias.is_some()).set("ACTIVATION", code);
-            let elements = m * c_stride;
-            let params = [("n_elements", elements.into()), ("n", c_stride.into()), ("n_splits", n_splits.into())];
-            let grid = r.linear_grid(elements.div_ceil(64));
-            r.dispatch(kernel, &[target, bias.unwrap_or(target)], &[c], &params, grid);
+            let combine = |r: &mut Recorder<'_>, from: (Buffer, usize), to: (Buffer, usize), bias: Option<Buffer>, code: u32| {
+                let kernel = Kernel::new(&COMBINE, &[&ACTIVATION, &GRID]).set("HAS_BIAS", bias.is_some()).set("ACTIVATION", code);
+                let elements = to.1 * m * c_stride;
+                let n_partial = from.1 * m * c_stride;
+                let params = [("n_elements", elements.into()), ("n", c_stride.into()), ("n_partial", n_partial.into())];
+                let grid = r.linear_grid(elements.div_ceil(64));
+                r.dispatch(kernel, &[from.0, bias.unwrap_or(from.0)], &[to.0], &params, grid);
+            };
+            let mut from = (target, n_splits);
+            if n_splits > LONGEST_COMBINE {
+                let fewer = n_splits.isqrt();
+                let temp = r.temp(TensorType::f32([fewer, m, c_stride]));
+                combine(r, from, (temp, fewer), None, 0);
+                from = (temp, fewer);
+                additions = n_splits.div_ceil(fewer) + fewer;
+            }
+            combine(r, from, (c, 1), bias, code);
         }
         // A product and its sum may be rounded apart, which adds one; then the splits, and the bias.
-        r.declare_depth(k_chunk.min(k) + 1 + n_splits + usize::from(bias.is_some()));
+        r.declare_depth(k_chunk.min(k) + 1 + additions + usize::from(bias.is_some()));
     }
 }
 
@@ -179,4 +195,48 @@ pub fn error_bound(b: &Bound<'_>, linear: &dyn Op, activation: Option<Activation
         }
     }
     Ok(bounds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{DeviceProfile, Dispatch};
+    use crate::ops::conv2d::Conv2dGradWeight;
+    use crate::tensor::Window2d;
+
+    fn grad_weight(x: [usize; 4], kernel: usize, groups: usize, profile: &DeviceProfile) -> Vec<Dispatch> {
+        let [n, h, w, c] = x;
+        let op = Conv2dGradWeight { window: Window2d::new([kernel, kernel]), groups };
+        let inputs = [TensorType::f32(x), TensorType::f32([n, h + 1 - kernel, w + 1 - kernel, c])];
+        let outputs = op.infer(&inputs).unwrap();
+        let mut r = Recorder::new(profile, &inputs, &outputs, &[]);
+        op.gpu(&mut r).unwrap();
+        r.dispatches
+    }
+
+    fn param(d: &Dispatch, name: &str) -> u64 {
+        u64::from(d.params.iter().find(|(n, _)| *n == name).map(|(_, word)| word.bits()).unwrap())
+    }
+
+    #[test]
+    fn groups_times_splits_may_exceed_a_grid_dimension() {
+        for main_loop in [MainLoop::Tiled, MainLoop::Plain] {
+            let profile = DeviceProfile { main_loop, ..DeviceProfile::baseline() };
+            let d = &grad_weight([32, 114, 114, 1024], 3, 1024, &profile)[0];
+            assert!(param(d, "n_slices") > u64::from(profile.max_workgroups));
+            assert!(d.grid.iter().all(|&g| g <= profile.max_workgroups), "{:?}", d.grid);
+            let workgroups: u64 = d.grid.iter().map(|&g| u64::from(g)).product();
+            assert!(workgroups >= param(d, "n_slices") * param(d, "n_tiles"));
+        }
+    }
+
+    #[test]
+    fn very_many_splits_are_added_up_in_two_steps() {
+        let dispatches = grad_weight([512, 512, 512, 1], 1, 1, &DeviceProfile::baseline());
+        let [_, first, second] = dispatches.as_slice() else { panic!("{dispatches:?}") };
+        for d in [first, second] {
+            assert!(param(d, "n_partial").div_ceil(param(d, "n_elements")) <= 256);
+        }
+        assert_eq!(param(first, "n_elements"), param(second, "n_partial"));
+    }
 }

@@ -179,6 +179,13 @@ fn cases() -> Vec<Case> {
             Matmul::default(),
             vec![sample::positive(8, [5, 1300]), sample::positive(9, [1300, 10]), sample::positive(10, [10])],
         ),
+        // More splits than one invocation adds up.
+        Case::new(
+            "very_long_sum",
+            Matmul::default(),
+            vec![sample::normal(23, [1, 1_060_000]), sample::normal(24, [1_060_000, 1]), sample::normal(25, [1])],
+        )
+        .differentiable_by(&[]),
         Case::new("integers", Matmul::default(), vec![sample::integers(11, [66, 50], 4), sample::integers(12, [50, 68], 4)]),
         Case::new("one_row", Matmul::default(), vec![sample::normal(13, [1, 300]), sample::normal(14, [300, 5])]),
     ];

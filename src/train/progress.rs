@@ -1,4 +1,5 @@
-//! What a user sees of training: a bar on a terminal, a line an epoch everywhere.
+//! What a user sees of training: a bar on a terminal, a line an epoch everywhere. A browser has neither standard error nor output:
+//! there lines go to the log.
 
 use super::Epoch;
 use super::clock::Clock;
@@ -55,7 +56,7 @@ impl Reporter {
             other => other,
         };
         Reporter {
-            bar: progress == Progress::Bar,
+            bar: progress == Progress::Bar && !cfg!(target_arch = "wasm32"),
             lines: progress != Progress::Silent,
             n_epochs,
             current: None,
@@ -90,9 +91,15 @@ impl Reporter {
 
     pub fn end_epoch(&mut self, epoch: usize, result: &Epoch) {
         self.clear();
-        if self.lines {
+        if !self.lines {
+            return;
+        }
+        let line = line(epoch, self.n_epochs, result);
+        if cfg!(target_arch = "wasm32") {
+            log::info!("{line}");
+        } else {
             // A reader who has had enough (`| head`) doesn't end training.
-            let _ = writeln!(std::io::stdout().lock(), "{}", line(epoch, self.n_epochs, result));
+            let _ = writeln!(std::io::stdout().lock(), "{line}");
         }
     }
 
