@@ -30,20 +30,20 @@ fn main(
     largest = row_max(local_ix, largest);
     var sum = 0.0;
     for (var j = lane; j < params.c; j += LANES) {
-        sum += exp(x[at + j] - largest);
+        sum += exp_or_nan(x[at + j] - largest);
     }
     sum = row_sum(local_ix, sum);
     if (row_ix >= params.n_rows) {
         return;
     }
-    let log_sum = log(sum);
+    let log_sum = log_or_nan(sum);
     let inverse = 1.0 / sum;
     for (var j = lane; j < params.c; j += LANES) {
         let d = x[at + j] - largest;
         if (LOG) {
             y[at + j] = d - log_sum;
         } else {
-            y[at + j] = exp(d) * inverse;
+            y[at + j] = exp_or_nan(d) * inverse;
         }
     }
 }

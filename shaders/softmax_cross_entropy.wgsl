@@ -26,7 +26,7 @@ fn main(
     for (var j = lane; j < params.c; j += LANES) {
         let d = x[at + j] - largest;
         let t = target_of(row, j);
-        sum += exp(d);
+        sum += exp_or_nan(d);
         sum_t += t;
         // A class that isn't aimed at may be masked with a logit of -infinity.
         sum_td += select(t * d, 0.0, t == 0.0);
@@ -39,6 +39,6 @@ fn main(
         sum_t = 1.0;
     }
     if (lane == 0u && row_ix < params.n_rows) {
-        loss[row] = select(bitcast<u32>(log(sum) * sum_t - sum_td), NAN_BITS, label_is_bad(row));
+        loss[row] = select(bitcast<u32>(log_or_nan(sum) * sum_t - sum_td), NAN_BITS, label_is_bad(row));
     }
 }

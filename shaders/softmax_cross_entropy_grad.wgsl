@@ -24,7 +24,7 @@ fn main(
     var sum = 0.0;
     var sum_t = 0.0;
     for (var j = lane; j < params.c; j += LANES) {
-        sum += exp(x[at + j] - largest);
+        sum += exp_or_nan(x[at + j] - largest);
         sum_t += target_of(row, j);
     }
     sum = row_sum(local_ix, sum);
@@ -40,7 +40,7 @@ fn main(
     let scale = sum_t / sum;
     let d_row = dloss[row];
     for (var j = lane; j < params.c; j += LANES) {
-        let g = d_row * (exp(x[at + j] - largest) * scale - target_of(row, j));
+        let g = d_row * (exp_or_nan(x[at + j] - largest) * scale - target_of(row, j));
         dx[at + j] = select(bitcast<u32>(g), NAN_BITS, bad);
     }
 }

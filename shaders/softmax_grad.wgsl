@@ -38,7 +38,7 @@ fn main(
     }
     for (var j = lane; j < params.c; j += LANES) {
         if (LOG) {
-            dx[at + j] = dy[at + j] - exp(y[at + j]) * sum;
+            dx[at + j] = dy[at + j] - exp_or_nan(y[at + j]) * sum;
         } else {
             dx[at + j] = y[at + j] * (dy[at + j] - sum);
         }

@@ -17,14 +17,16 @@ fn a_vector(i: u32) -> vec4<f32> {
     return vec4<f32>(a[i / 4u]);
 }
 
-fn a_scalar(i: u32) -> f32 {
-    return vec4<f32>(a[i]).x;
+// Without a branch: a block has 16 of these, whose loads may all be under way at once, and compilers of software GPUs take minutes
+// over as many branches. Element 0 is always there to be read in vain.
+fn a_scalar_if(inside: bool, i: u32) -> f32 {
+    return select(0.0, vec4<f32>(a[select(0u, i, inside)]).x, inside);
 }
 
 fn b_vector(i: u32) -> vec4<f32> {
     return vec4<f32>(b[i / 4u]);
 }
 
-fn b_scalar(i: u32) -> f32 {
-    return vec4<f32>(b[i]).x;
+fn b_scalar_if(inside: bool, i: u32) -> f32 {
+    return select(0.0, vec4<f32>(b[select(0u, i, inside)]).x, inside);
 }

@@ -61,16 +61,13 @@ fn a_tap(s: AState, k: u32) -> Tap {
     let k_w = tap - k_h * params.k_w;
     let h = s.h0 + i32(k_h * params.dilation_h);
     let w = s.w0 + i32(k_w * params.dilation_w);
-    let inside = h >= 0 && h < i32(params.h_in) && w >= 0 && w < i32(params.w_in) && k < params.k;
+    let inside = (h >= 0) & (h < i32(params.h_in)) & (w >= 0) & (w < i32(params.w_in)) & (k < params.k);
     return Tap((s.image + u32(h) * params.w_in + u32(w)) * params.c_in + s.c0 + c, inside);
 }
 
 fn a_at(s: AState, k: u32) -> f32 {
     let t = a_tap(s, k);
-    if (t.inside) {
-        return a_scalar(t.i);
-    }
-    return 0.0;
+    return a_scalar_if(t.inside, t.i);
 }
 
 fn a_load(s: AState, k: u32) -> vec4<f32> {
@@ -94,10 +91,7 @@ fn b_prepare(n: u32, group: u32) -> BState {
 }
 
 fn b_at(k: u32, n: u32, i: u32) -> f32 {
-    if (k < params.k && n < params.n) {
-        return b_scalar(i);
-    }
-    return 0.0;
+    return b_scalar_if((k < params.k) & (n < params.n), i);
 }
 
 fn b_load(s: BState, k: u32) -> vec4<f32> {

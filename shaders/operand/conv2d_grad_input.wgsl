@@ -68,17 +68,14 @@ fn a_tap(s: AState, k: u32) -> Tap {
     let w_strided = s.w - i32(k_w * params.dilation_w);
     let h = u32(max(h_strided, 0)) / params.stride_h;
     let w = u32(max(w_strided, 0)) / params.stride_w;
-    let inside = h_strided >= 0 && w_strided >= 0 && h < params.h_out && w < params.w_out && k < params.k
-        && h * params.stride_h == u32(h_strided) && w * params.stride_w == u32(w_strided);
+    let inside = (h_strided >= 0) & (w_strided >= 0) & (h < params.h_out) & (w < params.w_out) & (k < params.k)
+        & (h * params.stride_h == u32(h_strided)) & (w * params.stride_w == u32(w_strided));
     return Tap((s.image + h * params.w_out + w) * params.c_out + s.c0 + c, inside);
 }
 
 fn a_at(s: AState, k: u32) -> f32 {
     let t = a_tap(s, k);
-    if (t.inside) {
-        return a_scalar(t.i);
-    }
-    return 0.0;
+    return a_scalar_if(t.inside, t.i);
 }
 
 fn a_load(s: AState, k: u32) -> vec4<f32> {
@@ -108,10 +105,7 @@ fn b_index(s: BState, k: u32) -> u32 {
 }
 
 fn b_at(s: BState, k: u32) -> f32 {
-    if (k < params.k && s.n < params.n) {
-        return b_scalar(b_index(s, k));
-    }
-    return 0.0;
+    return b_scalar_if((k < params.k) & (s.n < params.n), b_index(s, k));
 }
 
 fn b_load(s: BState, k: u32) -> vec4<f32> {

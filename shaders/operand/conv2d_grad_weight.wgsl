@@ -81,7 +81,7 @@ fn pixel_of(k: u32) -> Pixel {
 fn inside(t: Tap, p: Pixel) -> bool {
     let h = p.h + t.h;
     let w = p.w + t.w;
-    return h >= 0 && h < i32(params.h_in) && w >= 0 && w < i32(params.w_in) && p.inside;
+    return (h >= 0) & (h < i32(params.h_in)) & (w >= 0) & (w < i32(params.w_in)) & p.inside;
 }
 
 fn index(t: Tap, p: Pixel) -> u32 {
@@ -89,10 +89,7 @@ fn index(t: Tap, p: Pixel) -> u32 {
 }
 
 fn a_at(t: Tap, p: Pixel) -> f32 {
-    if (inside(t, p)) {
-        return a_scalar(index(t, p));
-    }
-    return 0.0;
+    return a_scalar_if(inside(t, p), index(t, p));
 }
 
 // (m ..= m + 3, k)
@@ -122,10 +119,7 @@ fn b_prepare(n: u32, group: u32) -> BState {
 }
 
 fn b_at(k: u32, n: u32, i: u32) -> f32 {
-    if (k < params.k && n < params.n) {
-        return b_scalar(i);
-    }
-    return 0.0;
+    return b_scalar_if((k < params.k) & (n < params.n), i);
 }
 
 fn b_load(s: BState, k: u32) -> vec4<f32> {

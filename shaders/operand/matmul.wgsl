@@ -25,10 +25,7 @@ fn a_prepare(m: u32, group: u32) -> AState {
 }
 
 fn a_at(m: u32, k: u32, i: u32) -> f32 {
-    if (m < params.m && k < params.k) {
-        return a_scalar(i);
-    }
-    return 0.0;
+    return a_scalar_if((m < params.m) & (k < params.k), i);
 }
 
 // Along k: (m, k ..= k + 3); else (m ..= m + 3, k).
@@ -56,10 +53,7 @@ fn b_prepare(n: u32, group: u32) -> BState {
 }
 
 fn b_at(k: u32, n: u32, i: u32) -> f32 {
-    if (k < params.k && n < params.n) {
-        return b_scalar(i);
-    }
-    return 0.0;
+    return b_scalar_if((k < params.k) & (n < params.n), i);
 }
 
 // Along k: (k ..= k + 3, n); else (k, n ..= n + 3).

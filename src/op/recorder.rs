@@ -31,7 +31,7 @@ pub static GRID: Source = shader!("shared/grid");
 pub static ELEMENTS_VEC4: Source = shader!("shared/elements_vec4");
 /// `Element` of elementwise kernels: one f32.
 pub static ELEMENTS_SCALAR: Source = shader!("shared/elements_scalar");
-/// Bit test for NaN and infinity in WGSL.
+/// Bit tests for NaN and infinity in WGSL, and functions that keep a NaN.
 pub static FINITE: Source = shader!("shared/finite");
 
 /// Which main loop matmul and convolutions run on.

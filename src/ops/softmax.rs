@@ -4,7 +4,7 @@ use super::row_reduction::{Lanes, ROW, check_row, largest, sum};
 use crate::error::Result;
 use crate::linalg::{Real, for_each_row};
 use crate::op::{
-    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, GRID, Gradient, Kernel, Op, Recorder, Source, TINY, UNIT,
+    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, FINITE, GRID, Gradient, Kernel, Op, Recorder, Source, TINY, UNIT,
     expect_inputs, gamma, moved_bytes, sample, shader,
 };
 use crate::tensor::{DType, Tensor, TensorType};
@@ -50,7 +50,7 @@ fn record(r: &mut Recorder<'_>, source: &'static Source, log: bool) {
     r.declare_depth(lanes.additions() + 1);
     let reads: Vec<Buffer> = (0..r.inputs().len()).map(Buffer::Input).collect();
     r.dispatch(
-        lanes.set(Kernel::new(source, &[&GRID, &ROW]).set("LOG", log)),
+        lanes.set(Kernel::new(source, &[&FINITE, &GRID, &ROW]).set("LOG", log)),
         &reads,
         &[Buffer::Output(0)],
         &[("n_rows", rows.into()), ("c", c.into())],

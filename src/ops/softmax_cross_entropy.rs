@@ -1,11 +1,11 @@
 //! Softmax and cross-entropy in one, and the gradient.
 
 use super::row_reduction::{Lanes, ROW, check_row, largest, sum};
-use super::softmax::{RowSoftmax, by_row, mapped};
+use super::softmax::{RowSoftmax, by_row, mapped, with_element};
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_row, map_indices};
 use crate::op::{
-    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, GRID, Gradient, Kernel, Op, Oracle, Recorder, Source, TINY, UNIT, View,
+    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, FINITE, GRID, Gradient, Kernel, Op, Oracle, Recorder, Source, TINY, UNIT, View,
     expect_inputs, gamma, moved_bytes, sample, shader,
 };
 use crate::tensor::{DType, Tensor, TensorType};
@@ -67,7 +67,7 @@ fn record(r: &mut Recorder<'_>, source: &'static Source, label_smoothing: f32) {
     let reads: Vec<Buffer> = (0..r.inputs().len()).map(Buffer::Input).collect();
     let smoothing = f64::from(label_smoothing);
     r.dispatch(
-        lanes.set(Kernel::new(source, &[&GRID, &ROW, &SHARED]).set("SOFT_LABELS", soft)),
+        lanes.set(Kernel::new(source, &[&FINITE, &GRID, &ROW, &SHARED]).set("SOFT_LABELS", soft)),
         &reads,
         &[Buffer::Output(0)],
         &[
@@ -307,13 +307,17 @@ fn inputs() -> Vec<(&'static str, f32, Tensor, Tensor)> {
         case("soft_5000", 0.0, soft(10, [1, 5000])),
         case("large_logits", 0.1, large(11, [6, 12])),
         case("random", 0.05, hard(12, random)),
+        // In the middle of three rows, and not at the label: only the sum of exponentials meets it.
+        case("nan", 0.0, (with_element(sample::normal(14, [3, 7]), 9, f32::NAN), sample::indices(15, 3, 2))),
+        case("nan_100_smoothed", 0.1, (with_element(sample::normal(16, [3, 100]), 150, f32::NAN), sample::indices(17, 3, 40))),
         case("labels_out_of_range", 0.1, (sample::normal(13, [3, 4]), out_of_range)),
     ]
 }
 
 fn differentiable(name: &str, x: &Tensor) -> &'static [usize] {
     // Finite differences: no long rows, nothing so large that a step vanishes, nothing that is NaN.
-    if x.shape().last() > 100 || name == "large_logits" || name == "labels_out_of_range" { &[] } else { &[0] }
+    let none = ["large_logits", "labels_out_of_range", "nan", "nan_100_smoothed"];
+    if x.shape().last() > 100 || none.contains(&name) { &[] } else { &[0] }
 }
 
 fn cases() -> Vec<Case> {
