@@ -18,12 +18,15 @@ fn a_block_prepare(m: u32, group: u32) -> ABlock {
     return ABlock(s0, s0, s0, s0);
 }
 
-// Column j holds A[m ..= m + 3, k + j].
-fn a_block(s: ABlock, k: u32) -> mat4x4<f32> {
+// Column j holds A[m ..= m + 3, k + j], where p stands at k.
+fn a_block(s: ABlock, p: Position) -> mat4x4<f32> {
     if (A_ALONG_K) {
-        return transpose(mat4x4<f32>(a_load(s.s0, k), a_load(s.s1, k), a_load(s.s2, k), a_load(s.s3, k)));
+        return transpose(mat4x4<f32>(a_load(s.s0, p), a_load(s.s1, p), a_load(s.s2, p), a_load(s.s3, p)));
     }
-    return mat4x4<f32>(a_load(s.s0, k), a_load(s.s0, k + 1u), a_load(s.s0, k + 2u), a_load(s.s0, k + 3u));
+    let one = k_at(1u);
+    let p1 = k_add(p, one);
+    let p2 = k_add(p1, one);
+    return mat4x4<f32>(a_load(s.s0, p), a_load(s.s0, p1), a_load(s.s0, p2), a_load(s.s0, k_add(p2, one)));
 }
 
 struct BBlock {
@@ -42,11 +45,14 @@ fn b_block_prepare(n: u32, group: u32) -> BBlock {
 }
 
 // Column j holds B[k + j, n ..= n + 3].
-fn b_block(s: BBlock, k: u32) -> mat4x4<f32> {
+fn b_block(s: BBlock, p: Position) -> mat4x4<f32> {
     if (B_ALONG_K) {
-        return transpose(mat4x4<f32>(b_load(s.s0, k), b_load(s.s1, k), b_load(s.s2, k), b_load(s.s3, k)));
+        return transpose(mat4x4<f32>(b_load(s.s0, p), b_load(s.s1, p), b_load(s.s2, p), b_load(s.s3, p)));
     }
-    return mat4x4<f32>(b_load(s.s0, k), b_load(s.s0, k + 1u), b_load(s.s0, k + 2u), b_load(s.s0, k + 3u));
+    let one = k_at(1u);
+    let p1 = k_add(p, one);
+    let p2 = k_add(p1, one);
+    return mat4x4<f32>(b_load(s.s0, p), b_load(s.s0, p1), b_load(s.s0, p2), b_load(s.s0, k_add(p2, one)));
 }
 
 // sum + A[r, k ..= k + 3] B[k ..= k + 3, n ..= n + 3] for one row r, as one chain.

@@ -57,7 +57,7 @@ fn main(
             if (block < A_BLOCKS) {
                 let block_m = block % (TILE_M / 4u);
                 let block_k = block / (TILE_M / 4u) * 4u;
-                let v = a_block(a_states[i], k0 + block_k);
+                let v = a_block(a_states[i], k_at(k0 + block_k));
                 for (var j = 0u; j < 4u; j++) {
                     sh_a[(block_k + j) * (TILE_M / 4u) + block_m] = v[j];
                 }
@@ -68,7 +68,7 @@ fn main(
             if (block < B_BLOCKS) {
                 let block_n = block % (TILE_N / 4u);
                 let block_k = block / (TILE_N / 4u) * 4u;
-                let v = b_block(b_states[i], k0 + block_k);
+                let v = b_block(b_states[i], k_at(k0 + block_k));
                 for (var j = 0u; j < 4u; j++) {
                     sh_b[(block_k + j) * (TILE_N / 4u) + block_n] = v[j];
                 }

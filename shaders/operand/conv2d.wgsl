@@ -47,40 +47,47 @@ fn a_prepare(m: u32, group: u32) -> AState {
     return AState(image * params.h_in * params.w_in, select(h0, -0x40000000, m >= params.m), w0, group * params.c_in_group);
 }
 
+fn k_at(k: u32) -> Position {
+    return digits(k, params.k_w, params.c_in_group);
+}
+
+fn k_add(p: Position, q: Position) -> Position {
+    return add_digits(p, q, params.k_w, params.c_in_group);
+}
+
 // Element index of (pixel, k), and whether it lies inside the input.
 struct Tap {
     i: u32,
     inside: bool,
 }
 
-fn a_tap(s: AState, k: u32) -> Tap {
-    let tap = k / params.c_in_group;
-    let c = k - tap * params.c_in_group;
-    let k_h = tap / params.k_w;
-    let k_w = tap - k_h * params.k_w;
-    let h = s.h0 + i32(k_h * params.dilation_h);
-    let w = s.w0 + i32(k_w * params.dilation_w);
-    let inside = h >= 0 && h < i32(params.h_in) && w >= 0 && w < i32(params.w_in) && k < params.k;
-    return Tap((s.image + u32(h) * params.w_in + u32(w)) * params.c_in + s.c0 + c, inside);
+fn a_tap(s: AState, p: Position) -> Tap {
+    let h = s.h0 + i32(p.high * params.dilation_h);
+    let w = s.w0 + i32(p.mid * params.dilation_w);
+    let inside = h >= 0 && h < i32(params.h_in) && w >= 0 && w < i32(params.w_in) && p.k < params.k;
+    return Tap((s.image + u32(h) * params.w_in + u32(w)) * params.c_in + s.c0 + p.low, inside);
 }
 
-fn a_at(s: AState, k: u32) -> f32 {
-    let t = a_tap(s, k);
+fn a_at(s: AState, p: Position) -> f32 {
+    let t = a_tap(s, p);
     if (t.inside) {
         return a_scalar(t.i);
     }
     return 0.0;
 }
 
-fn a_load(s: AState, k: u32) -> vec4<f32> {
+fn a_load(s: AState, p: Position) -> vec4<f32> {
     if (A_VECTOR) {
-        let t = a_tap(s, k);
+        let t = a_tap(s, p);
         if (t.inside) {
             return a_vector(t.i);
         }
         return vec4<f32>(0.0);
     }
-    return vec4<f32>(a_at(s, k), a_at(s, k + 1u), a_at(s, k + 2u), a_at(s, k + 3u));
+    let one = k_at(1u);
+    let p1 = k_add(p, one);
+    let p2 = k_add(p1, one);
+    return vec4<f32>(a_at(s, p), a_at(s, p1), a_at(s, p2), a_at(s, k_add(p2, one)));
 }
 
 struct BState {
@@ -99,7 +106,8 @@ fn b_at(k: u32, n: u32, i: u32) -> f32 {
     return 0.0;
 }
 
-fn b_load(s: BState, k: u32) -> vec4<f32> {
+fn b_load(s: BState, p: Position) -> vec4<f32> {
+    let k = p.k;
     let i = k * params.c_out + s.base;
     if (B_VECTOR) {
         if (k < params.k && s.n < params.n) {

@@ -28,6 +28,8 @@ struct Params {
 
 const A_ALONG_K: bool = true;
 const B_ALONG_K: bool = true;
+// Whether the strides are 1: then no load divides.
+const UNIT_STRIDE: bool = false;
 
 // An input pixel: the first output pixel of its image, and its own place in the padded input. A row beyond the last has h so
 // negative that no window covers it.
@@ -52,43 +54,54 @@ fn a_prepare(m: u32, group: u32) -> AState {
     );
 }
 
+fn k_at(k: u32) -> Position {
+    return digits(k, params.k_w, params.c_out_group);
+}
+
+fn k_add(p: Position, q: Position) -> Position {
+    return add_digits(p, q, params.k_w, params.c_out_group);
+}
+
 // Element index of (pixel, k), and whether there is such an output pixel.
 struct Tap {
     i: u32,
     inside: bool,
 }
 
-fn a_tap(s: AState, k: u32) -> Tap {
-    let tap = k / params.c_out_group;
-    let c = k - tap * params.c_out_group;
-    let k_h = tap / params.k_w;
-    let k_w = tap - k_h * params.k_w;
-    let h_strided = s.h - i32(k_h * params.dilation_h);
-    let w_strided = s.w - i32(k_w * params.dilation_w);
-    let h = u32(max(h_strided, 0)) / params.stride_h;
-    let w = u32(max(w_strided, 0)) / params.stride_w;
-    let inside = h_strided >= 0 && w_strided >= 0 && h < params.h_out && w < params.w_out && k < params.k
-        && h * params.stride_h == u32(h_strided) && w * params.stride_w == u32(w_strided);
-    return Tap((s.image + h * params.w_out + w) * params.c_out + s.c0 + c, inside);
+fn a_tap(s: AState, p: Position) -> Tap {
+    let h_strided = s.h - i32(p.high * params.dilation_h);
+    let w_strided = s.w - i32(p.mid * params.dilation_w);
+    var h = u32(max(h_strided, 0));
+    var w = u32(max(w_strided, 0));
+    if (!UNIT_STRIDE) {
+        h /= params.stride_h;
+        w /= params.stride_w;
+    }
+    let hit = UNIT_STRIDE || (h * params.stride_h == u32(h_strided) && w * params.stride_w == u32(w_strided));
+    let inside = h_strided >= 0 && w_strided >= 0 && h < params.h_out && w < params.w_out && p.k < params.k && hit;
+    return Tap((s.image + h * params.w_out + w) * params.c_out + s.c0 + p.low, inside);
 }
 
-fn a_at(s: AState, k: u32) -> f32 {
-    let t = a_tap(s, k);
+fn a_at(s: AState, p: Position) -> f32 {
+    let t = a_tap(s, p);
     if (t.inside) {
         return a_scalar(t.i);
     }
     return 0.0;
 }
 
-fn a_load(s: AState, k: u32) -> vec4<f32> {
+fn a_load(s: AState, p: Position) -> vec4<f32> {
     if (A_VECTOR) {
-        let t = a_tap(s, k);
+        let t = a_tap(s, p);
         if (t.inside) {
             return a_vector(t.i);
         }
         return vec4<f32>(0.0);
     }
-    return vec4<f32>(a_at(s, k), a_at(s, k + 1u), a_at(s, k + 2u), a_at(s, k + 3u));
+    let one = k_at(1u);
+    let p1 = k_add(p, one);
+    let p2 = k_add(p1, one);
+    return vec4<f32>(a_at(s, p), a_at(s, p1), a_at(s, p2), a_at(s, k_add(p2, one)));
 }
 
 struct BState {
@@ -100,25 +113,26 @@ fn b_prepare(n: u32, group: u32) -> BState {
     return BState(n, group * params.c_out_group);
 }
 
-fn b_index(s: BState, k: u32) -> u32 {
-    let tap = k / params.c_out_group;
-    let c = k - tap * params.c_out_group;
-    return (tap * params.c_in_group + s.n) * params.c_out + s.c0 + c;
+fn b_index(s: BState, p: Position) -> u32 {
+    return ((p.high * params.k_w + p.mid) * params.c_in_group + s.n) * params.c_out + s.c0 + p.low;
 }
 
-fn b_at(s: BState, k: u32) -> f32 {
-    if (k < params.k && s.n < params.n) {
-        return b_scalar(b_index(s, k));
+fn b_at(s: BState, p: Position) -> f32 {
+    if (p.k < params.k && s.n < params.n) {
+        return b_scalar(b_index(s, p));
     }
     return 0.0;
 }
 
-fn b_load(s: BState, k: u32) -> vec4<f32> {
+fn b_load(s: BState, p: Position) -> vec4<f32> {
     if (B_VECTOR) {
-        if (k < params.k && s.n < params.n) {
-            return b_vector(b_index(s, k));
+        if (p.k < params.k && s.n < params.n) {
+            return b_vector(b_index(s, p));
         }
         return vec4<f32>(0.0);
     }
-    return vec4<f32>(b_at(s, k), b_at(s, k + 1u), b_at(s, k + 2u), b_at(s, k + 3u));
+    let one = k_at(1u);
+    let p1 = k_add(p, one);
+    let p2 = k_add(p1, one);
+    return vec4<f32>(b_at(s, p), b_at(s, p1), b_at(s, p2), b_at(s, k_add(p2, one)));
 }

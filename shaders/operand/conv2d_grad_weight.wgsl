@@ -36,10 +36,12 @@ struct Tap {
     c: u32,
 }
 
+// Of four weights; vector loads need only the first.
 struct AState {
-    m: u32,
-    group: u32,
-    tap: Tap,
+    t0: Tap,
+    t1: Tap,
+    t2: Tap,
+    t3: Tap,
 }
 
 fn tap_of(m: u32, group: u32) -> Tap {
@@ -53,41 +55,36 @@ fn tap_of(m: u32, group: u32) -> Tap {
 }
 
 fn a_prepare(m: u32, group: u32) -> AState {
-    return AState(m, group, tap_of(m, group));
+    return AState(tap_of(m, group), tap_of(m + 1u, group), tap_of(m + 2u, group), tap_of(m + 3u, group));
 }
 
-// An output pixel: the first pixel of its image in the input, and the input pixel under tap (0, 0) of an unpadded window.
-struct Pixel {
-    image: u32,
-    h: i32,
-    w: i32,
-    inside: bool,
+fn k_at(k: u32) -> Position {
+    return digits(k, params.h_out, params.w_out);
 }
 
-fn pixel_of(k: u32) -> Pixel {
-    let row = k / params.w_out;
-    let w_out = k - row * params.w_out;
-    let image = row / params.h_out;
-    let h_out = row - image * params.h_out;
-    return Pixel(
-        image * params.h_in * params.w_in,
-        i32(h_out * params.stride_h),
-        i32(w_out * params.stride_w),
-        k < params.k,
-    );
+fn k_add(p: Position, q: Position) -> Position {
+    return add_digits(p, q, params.h_out, params.w_out);
 }
 
-fn inside(t: Tap, p: Pixel) -> bool {
-    let h = p.h + t.h;
-    let w = p.w + t.w;
-    return h >= 0 && h < i32(params.h_in) && w >= 0 && w < i32(params.w_in) && p.inside;
+fn input_row(t: Tap, p: Position) -> i32 {
+    return i32(p.mid * params.stride_h) + t.h;
 }
 
-fn index(t: Tap, p: Pixel) -> u32 {
-    return (p.image + u32(p.h + t.h) * params.w_in + u32(p.w + t.w)) * params.c_in + t.c;
+fn input_column(t: Tap, p: Position) -> i32 {
+    return i32(p.low * params.stride_w) + t.w;
 }
 
-fn a_at(t: Tap, p: Pixel) -> f32 {
+fn inside(t: Tap, p: Position) -> bool {
+    let h = input_row(t, p);
+    let w = input_column(t, p);
+    return h >= 0 && h < i32(params.h_in) && w >= 0 && w < i32(params.w_in) && p.k < params.k;
+}
+
+fn index(t: Tap, p: Position) -> u32 {
+    return ((p.high * params.h_in + u32(input_row(t, p))) * params.w_in + u32(input_column(t, p))) * params.c_in + t.c;
+}
+
+fn a_at(t: Tap, p: Position) -> f32 {
     if (inside(t, p)) {
         return a_scalar(index(t, p));
     }
@@ -95,20 +92,14 @@ fn a_at(t: Tap, p: Pixel) -> f32 {
 }
 
 // (m ..= m + 3, k)
-fn a_load(s: AState, k: u32) -> vec4<f32> {
-    let p = pixel_of(k);
+fn a_load(s: AState, p: Position) -> vec4<f32> {
     if (A_VECTOR) {
-        if (inside(s.tap, p)) {
-            return a_vector(index(s.tap, p));
+        if (inside(s.t0, p)) {
+            return a_vector(index(s.t0, p));
         }
         return vec4<f32>(0.0);
     }
-    return vec4<f32>(
-        a_at(s.tap, p),
-        a_at(tap_of(s.m + 1u, s.group), p),
-        a_at(tap_of(s.m + 2u, s.group), p),
-        a_at(tap_of(s.m + 3u, s.group), p),
-    );
+    return vec4<f32>(a_at(s.t0, p), a_at(s.t1, p), a_at(s.t2, p), a_at(s.t3, p));
 }
 
 struct BState {
@@ -127,7 +118,8 @@ fn b_at(k: u32, n: u32, i: u32) -> f32 {
     return 0.0;
 }
 
-fn b_load(s: BState, k: u32) -> vec4<f32> {
+fn b_load(s: BState, p: Position) -> vec4<f32> {
+    let k = p.k;
     let i = k * params.c_out + s.base;
     if (B_VECTOR) {
         if (k < params.k && s.n < params.n) {

@@ -14,6 +14,14 @@ struct Params {
 const A_ALONG_K: bool = true;
 const B_ALONG_K: bool = false;
 
+fn k_at(k: u32) -> Position {
+    return Position(k, 0u, 0u, 0u);
+}
+
+fn k_add(p: Position, q: Position) -> Position {
+    return k_at(p.k + q.k);
+}
+
 struct AState {
     m: u32,
     base: u32,
@@ -31,7 +39,8 @@ fn a_at(m: u32, k: u32, i: u32) -> f32 {
 }
 
 // Along k: (m, k ..= k + 3); else (m ..= m + 3, k).
-fn a_load(s: AState, k: u32) -> vec4<f32> {
+fn a_load(s: AState, p: Position) -> vec4<f32> {
+    let k = p.k;
     let i = select(k * params.m + s.m, s.base + k, A_ALONG_K);
     if (A_VECTOR) {
         if (s.m < params.m && k < params.k) {
@@ -62,7 +71,8 @@ fn b_at(k: u32, n: u32, i: u32) -> f32 {
 }
 
 // Along k: (k ..= k + 3, n); else (k, n ..= n + 3).
-fn b_load(s: BState, k: u32) -> vec4<f32> {
+fn b_load(s: BState, p: Position) -> vec4<f32> {
+    let k = p.k;
     let i = select(k * params.n + s.n, s.base + k, B_ALONG_K);
     if (B_VECTOR) {
         if (k < params.k && s.n < params.n) {

@@ -65,7 +65,7 @@ impl Op for Conv2dGradInput {
         let (c_in_4, c_out_4) = g.vectors();
         let gemm = Gemm {
             operand: &GRAD_INPUT,
-            consts: Vec::new(),
+            consts: vec![("UNIT_STRIDE", (g.stride == [1, 1]).into())],
             size: [g.n * g.input[0] * g.input[1], g.c_in / g.groups, g.kernel[0] * g.kernel[1] * (g.c_out / g.groups)],
             groups: g.groups,
             vector: [c_out_4, c_out_4, c_in_4],
