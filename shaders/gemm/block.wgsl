@@ -3,6 +3,31 @@
 
 const HAS_BIAS: bool = false;
 
+// Four loads of a block, and which of them count.
+struct BlockLoad {
+    v: mat4x4<f32>,
+    inside: vec4<bool>,
+}
+
+fn block_load(x: Load, y: Load, z: Load, w: Load) -> BlockLoad {
+    return BlockLoad(mat4x4<f32>(x.v, y.v, z.v, w.v), vec4<bool>(x.inside, y.inside, z.inside, w.inside));
+}
+
+// Column j holds k + j.
+fn block_loaded(block: BlockLoad, along_k: bool) -> mat4x4<f32> {
+    const ZERO: vec4<f32> = vec4<f32>();
+    let v = mat4x4<f32>(
+        select(ZERO, block.v[0], block.inside.x),
+        select(ZERO, block.v[1], block.inside.y),
+        select(ZERO, block.v[2], block.inside.z),
+        select(ZERO, block.v[3], block.inside.w),
+    );
+    if (along_k) {
+        return transpose(v);
+    }
+    return v;
+}
+
 struct ABlock {
     s0: AState,
     s1: AState,
@@ -18,12 +43,23 @@ fn a_block_prepare(m: u32, group: u32) -> ABlock {
     return ABlock(s0, s0, s0, s0);
 }
 
+// `one` is k_at(1).
+fn a_block_fetch(s: ABlock, p: Position, one: Position) -> BlockLoad {
+    if (A_ALONG_K) {
+        return block_load(a_fetch(s.s0, p), a_fetch(s.s1, p), a_fetch(s.s2, p), a_fetch(s.s3, p));
+    }
+    let p1 = k_add(p, one);
+    let p2 = k_add(p1, one);
+    return block_load(a_fetch(s.s0, p), a_fetch(s.s0, p1), a_fetch(s.s0, p2), a_fetch(s.s0, k_add(p2, one)));
+}
+
 // Column j holds A[m ..= m + 3, k + j].
 fn a_block(s: ABlock, k: u32) -> mat4x4<f32> {
-    if (A_ALONG_K) {
-        return transpose(mat4x4<f32>(a_load(s.s0, k), a_load(s.s1, k), a_load(s.s2, k), a_load(s.s3, k)));
-    }
-    return mat4x4<f32>(a_load(s.s0, k), a_load(s.s0, k + 1u), a_load(s.s0, k + 2u), a_load(s.s0, k + 3u));
+    return block_loaded(a_block_fetch(s, k_at(k), k_at(1u)), A_ALONG_K);
+}
+
+fn a_load(s: AState, k: u32) -> vec4<f32> {
+    return loaded(a_fetch(s, k_at(k)));
 }
 
 struct BBlock {
@@ -41,12 +77,18 @@ fn b_block_prepare(n: u32, group: u32) -> BBlock {
     return BBlock(s0, s0, s0, s0);
 }
 
+fn b_block_fetch(s: BBlock, p: Position, one: Position) -> BlockLoad {
+    if (B_ALONG_K) {
+        return block_load(b_fetch(s.s0, p), b_fetch(s.s1, p), b_fetch(s.s2, p), b_fetch(s.s3, p));
+    }
+    let p1 = k_add(p, one);
+    let p2 = k_add(p1, one);
+    return block_load(b_fetch(s.s0, p), b_fetch(s.s0, p1), b_fetch(s.s0, p2), b_fetch(s.s0, k_add(p2, one)));
+}
+
 // Column j holds B[k + j, n ..= n + 3].
 fn b_block(s: BBlock, k: u32) -> mat4x4<f32> {
-    if (B_ALONG_K) {
-        return transpose(mat4x4<f32>(b_load(s.s0, k), b_load(s.s1, k), b_load(s.s2, k), b_load(s.s3, k)));
-    }
-    return mat4x4<f32>(b_load(s.s0, k), b_load(s.s0, k + 1u), b_load(s.s0, k + 2u), b_load(s.s0, k + 3u));
+    return block_loaded(b_block_fetch(s, k_at(k), k_at(1u)), B_ALONG_K);
 }
 
 // sum + A[r, k ..= k + 3] B[k ..= k + 3, n ..= n + 3] for one row r, as one chain.
