@@ -53,13 +53,13 @@ fn a_block_fetch(s: ABlock, p: Position, one: Position) -> BlockLoad {
     return block_load(a_fetch(s.s0, p), a_fetch(s.s0, p1), a_fetch(s.s0, p2), a_fetch(s.s0, k_add(p2, one)));
 }
 
-// Column j holds A[m ..= m + 3, k + j].
-fn a_block(s: ABlock, k: u32) -> mat4x4<f32> {
-    return block_loaded(a_block_fetch(s, k_at(k), k_at(1u)), A_ALONG_K);
+// Column j holds A[m ..= m + 3, k + j], where p stands at k.
+fn a_block(s: ABlock, p: Position) -> mat4x4<f32> {
+    return block_loaded(a_block_fetch(s, p, k_at(1u)), A_ALONG_K);
 }
 
-fn a_load(s: AState, k: u32) -> vec4<f32> {
-    return loaded(a_fetch(s, k_at(k)));
+fn a_load(s: AState, p: Position) -> vec4<f32> {
+    return loaded(a_fetch(s, p));
 }
 
 struct BBlock {
@@ -87,8 +87,8 @@ fn b_block_fetch(s: BBlock, p: Position, one: Position) -> BlockLoad {
 }
 
 // Column j holds B[k + j, n ..= n + 3].
-fn b_block(s: BBlock, k: u32) -> mat4x4<f32> {
-    return block_loaded(b_block_fetch(s, k_at(k), k_at(1u)), B_ALONG_K);
+fn b_block(s: BBlock, p: Position) -> mat4x4<f32> {
+    return block_loaded(b_block_fetch(s, p, k_at(1u)), B_ALONG_K);
 }
 
 // sum + A[r, k ..= k + 3] B[k ..= k + 3, n ..= n + 3] for one row r, as one chain.

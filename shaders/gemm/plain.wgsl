@@ -24,13 +24,16 @@ fn main(
     let b_state = b_block_prepare(n, group);
     var upper = mat4x4<f32>();
     var lower = mat4x4<f32>();
+    let four = k_at(4u);
+    var p = k_at(k_begin);
     for (var k = k_begin; k < k_end; k += 4u) {
-        let bv = b_block(b_state, k);
-        let u = a_block(a_upper, k);
-        let l = a_block(a_lower, k);
+        let bv = b_block(b_state, p);
+        let u = a_block(a_upper, p);
+        let l = a_block(a_lower, p);
         // Matrix product with c's row as the column: each column r gains sum_j B[k + j] * A[r, k + j].
         upper = multiply_add(bv, u, upper);
         lower = multiply_add(bv, l, lower);
+        p = k_add(p, four);
     }
     for (var r = 0u; r < 4u; r++) {
         store(m + r, n, group, split, upper[r]);

@@ -42,12 +42,15 @@ fn main(
     var s5 = vec4<f32>();
     var s6 = vec4<f32>();
     var s7 = vec4<f32>();
+    let four = k_at(4u);
+    var a_position = k_at(k_begin + step);
+    var b_position = k_at(k_begin);
     for (var k = k_begin; k < k_end; k += 4u) {
-        let bv = b_block(b_state, k);
-        let first = a_load(a_first, k + step);
+        let bv = b_block(b_state, b_position);
+        let first = a_load(a_first, a_position);
         var second = first;
         if (LANES == 4u) {
-            second = a_load(a_second, k + step);
+            second = a_load(a_second, a_position);
         }
         // With 8 lanes the lower half's data are in lanes 4 to 7, with 4 lanes in the second load.
         const LOWER: u32 = LANES - 4u;
@@ -78,6 +81,8 @@ fn main(
             s6 = row(bv, vec4<f32>(v4.z, v5.z, v6.z, v7.z), s6);
             s7 = row(bv, vec4<f32>(v4.w, v5.w, v6.w, v7.w), s7);
         }
+        a_position = k_add(a_position, four);
+        b_position = k_add(b_position, four);
     }
     store(m, n, group, split, s0);
     store(m + 1u, n, group, split, s1);

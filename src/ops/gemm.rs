@@ -184,3 +184,21 @@ pub fn error_bound(b: &Bound<'_>, linear: &dyn Op, activation: Option<Activation
     }
     Ok(bounds)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `gemm/tiled` takes for granted, and what WebGPU guarantees of every device.
+    #[test]
+    fn tiles_are_what_the_kernel_can_do() {
+        for t in TILES {
+            assert!(t.threads() <= 256 && (t.m + t.n) * TILE_K * 4 <= 16 << 10, "{t:?}: limits");
+            assert!((t.m / 4 + t.n / 4) * (TILE_K / 4) <= t.threads(), "{t:?}: a block an invocation");
+            assert!(t.blocks_m <= 2 && t.blocks_n <= 2, "{t:?}: named sums");
+            let rows = [t.m / 4 / t.blocks_m, t.n / 4 / t.blocks_n];
+            assert!(rows.iter().all(|r| r.is_multiple_of(8)), "{t:?}: permuted rows");
+        }
+        assert!(TILED.text.contains(&format!("const TILE_K: u32 = {TILE_K}u;")));
+    }
+}
