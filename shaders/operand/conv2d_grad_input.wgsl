@@ -18,8 +18,6 @@ struct Params {
     c_out: u32,
     c_out_group: u32,
     k_w: u32,
-    stride_h: u32,
-    stride_w: u32,
     dilation_h: u32,
     dilation_w: u32,
     pad_top: u32,
@@ -28,31 +26,11 @@ struct Params {
 
 const A_ALONG_K: bool = true;
 const B_ALONG_K: bool = true;
-// Whether the strides are 1: then no load divides.
-const UNIT_STRIDE: bool = false;
 
-// An input pixel: the first output pixel of its image, and its own place in the padded input. A row beyond the last has h so
-// negative that no window covers it.
-struct AState {
-    image: u32,
-    h: i32,
-    w: i32,
-    c0: u32,
-}
-
-fn a_prepare(m: u32, group: u32) -> AState {
-    let w = m % params.w_in;
-    let row = m / params.w_in;
-    let h = row % params.h_in;
-    let image = row / params.h_in;
-    let h_padded = i32(h + params.pad_top);
-    return AState(
-        image * params.h_out * params.w_out,
-        select(h_padded, -0x40000000, m >= params.m),
-        i32(w + params.pad_left),
-        group * params.c_out_group,
-    );
-}
+// Constants, so that a division by 1 or 2 is none.
+const STRIDE_H: u32 = 1u;
+const STRIDE_W: u32 = 1u;
+const UNIT_STRIDE: bool = STRIDE_H == 1u && STRIDE_W == 1u;
 
 fn k_at(k: u32) -> Position {
     return digits(k, params.k_w, params.c_out_group);
@@ -62,6 +40,23 @@ fn k_add(p: Position, q: Position) -> Position {
     return add_digits(p, q, params.k_w, params.c_out_group);
 }
 
+// An input pixel's place in the padded input, and the first element of its image's output. If the stride is 1, the first element
+// of the output pixel whose first tap it is, which need not lie inside.
+struct AState {
+    h: i32,
+    w: i32,
+    base: u32,
+}
+
+fn a_prepare(m: u32, group: u32) -> AState {
+    let p = digits(min(m, params.m - 1u), params.h_in, params.w_in);
+    let h = p.mid + params.pad_top;
+    let w = p.low + params.pad_left;
+    let image = p.high * params.h_out * params.w_out;
+    let pixel = select(image, image + h * params.w_out + w, UNIT_STRIDE);
+    return AState(i32(h), i32(w), pixel * params.c_out + group * params.c_out_group);
+}
+
 // Element index of (pixel, k), and whether there is such an output pixel.
 struct Tap {
     i: u32,
@@ -69,70 +64,61 @@ struct Tap {
 }
 
 fn a_tap(s: AState, p: Position) -> Tap {
-    let h_strided = s.h - i32(p.high * params.dilation_h);
-    let w_strided = s.w - i32(p.mid * params.dilation_w);
-    var h = u32(max(h_strided, 0));
-    var w = u32(max(w_strided, 0));
-    if (!UNIT_STRIDE) {
-        h /= params.stride_h;
-        w /= params.stride_w;
+    let down = p.high * params.dilation_h;
+    let right = p.mid * params.dilation_w;
+    // A negative coordinate is a large one.
+    let h_strided = u32(s.h) - down;
+    let w_strided = u32(s.w) - right;
+    if (UNIT_STRIDE) {
+        let inside = (h_strided < params.h_out) & (w_strided < params.w_out) & in_k(p.k);
+        return Tap(s.base - (down * params.w_out + right) * params.c_out + p.low, inside);
     }
-    let hit = UNIT_STRIDE || (h * params.stride_h == u32(h_strided) && w * params.stride_w == u32(w_strided));
-    let inside = h_strided >= 0 && w_strided >= 0 && h < params.h_out && w < params.w_out && p.k < params.k && hit;
-    return Tap((s.image + h * params.w_out + w) * params.c_out + s.c0 + p.low, inside);
+    let h = h_strided / STRIDE_H;
+    let w = w_strided / STRIDE_W;
+    let inside = (i32(h_strided) >= 0) & (i32(w_strided) >= 0) & (h < params.h_out) & (w < params.w_out) & in_k(p.k)
+        & (h * STRIDE_H == h_strided) & (w * STRIDE_W == w_strided);
+    return Tap(s.base + (h * params.w_out + w) * params.c_out + p.low, inside);
 }
 
 fn a_at(s: AState, p: Position) -> f32 {
     let t = a_tap(s, p);
-    if (t.inside) {
-        return a_scalar(t.i);
-    }
-    return 0.0;
+    return a_scalar(t.i, t.inside);
 }
 
-fn a_load(s: AState, p: Position) -> vec4<f32> {
+fn a_fetch(s: AState, p: Position) -> Load {
     if (A_VECTOR) {
         let t = a_tap(s, p);
-        if (t.inside) {
-            return a_vector(t.i);
-        }
-        return vec4<f32>(0.0);
+        return a_vector(t.i, t.inside);
     }
     let one = k_at(1u);
     let p1 = k_add(p, one);
     let p2 = k_add(p1, one);
-    return vec4<f32>(a_at(s, p), a_at(s, p1), a_at(s, p2), a_at(s, k_add(p2, one)));
+    return Load(vec4<f32>(a_at(s, p), a_at(s, p1), a_at(s, p2), a_at(s, k_add(p2, one))), true);
 }
 
+// A weight's first tap.
 struct BState {
-    n: u32,
-    c0: u32,
+    base: u32,
 }
 
 fn b_prepare(n: u32, group: u32) -> BState {
-    return BState(n, group * params.c_out_group);
+    return BState(min(n, params.n - 1u) * params.c_out + group * params.c_out_group);
 }
 
 fn b_index(s: BState, p: Position) -> u32 {
-    return ((p.high * params.k_w + p.mid) * params.c_in_group + s.n) * params.c_out + s.c0 + p.low;
+    return s.base + (p.high * params.k_w + p.mid) * (params.c_in_group * params.c_out) + p.low;
 }
 
 fn b_at(s: BState, p: Position) -> f32 {
-    if (p.k < params.k && s.n < params.n) {
-        return b_scalar(b_index(s, p));
-    }
-    return 0.0;
+    return b_scalar(b_index(s, p), in_k(p.k));
 }
 
-fn b_load(s: BState, p: Position) -> vec4<f32> {
+fn b_fetch(s: BState, p: Position) -> Load {
     if (B_VECTOR) {
-        if (p.k < params.k && s.n < params.n) {
-            return b_vector(b_index(s, p));
-        }
-        return vec4<f32>(0.0);
+        return b_vector(b_index(s, p), in_k(p.k));
     }
     let one = k_at(1u);
     let p1 = k_add(p, one);
     let p2 = k_add(p1, one);
-    return vec4<f32>(b_at(s, p), b_at(s, p1), b_at(s, p2), b_at(s, k_add(p2, one)));
+    return Load(vec4<f32>(b_at(s, p), b_at(s, p1), b_at(s, p2), b_at(s, k_add(p2, one))), true);
 }

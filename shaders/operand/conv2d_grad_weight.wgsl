@@ -18,8 +18,6 @@ struct Params {
     w_out: u32,
     c_out: u32,
     k_w: u32,
-    stride_h: u32,
-    stride_w: u32,
     dilation_h: u32,
     dilation_w: u32,
     pad_top: u32,
@@ -29,34 +27,9 @@ struct Params {
 const A_ALONG_K: bool = false;
 const B_ALONG_K: bool = false;
 
-// A weight's tap, as a distance in the input, and its channel. A row beyond the last has an h that lies outside every input.
-struct Tap {
-    h: i32,
-    w: i32,
-    c: u32,
-}
-
-// Of four weights; vector loads need only the first.
-struct AState {
-    t0: Tap,
-    t1: Tap,
-    t2: Tap,
-    t3: Tap,
-}
-
-fn tap_of(m: u32, group: u32) -> Tap {
-    let tap = m / params.c_in_group;
-    let c = m - tap * params.c_in_group;
-    let k_h = tap / params.k_w;
-    let k_w = tap - k_h * params.k_w;
-    let h = i32(k_h * params.dilation_h) - i32(params.pad_top);
-    let w = i32(k_w * params.dilation_w) - i32(params.pad_left);
-    return Tap(select(h, -0x40000000, m >= params.m), w, group * params.c_in_group + c);
-}
-
-fn a_prepare(m: u32, group: u32) -> AState {
-    return AState(tap_of(m, group), tap_of(m + 1u, group), tap_of(m + 2u, group), tap_of(m + 3u, group));
-}
+// Constants, so that a product by 1 or 2 is none.
+const STRIDE_H: u32 = 1u;
+const STRIDE_W: u32 = 1u;
 
 fn k_at(k: u32) -> Position {
     return digits(k, params.h_out, params.w_out);
@@ -66,66 +39,79 @@ fn k_add(p: Position, q: Position) -> Position {
     return add_digits(p, q, params.h_out, params.w_out);
 }
 
-fn input_row(t: Tap, p: Position) -> i32 {
-    return i32(p.mid * params.stride_h) + t.h;
-}
-
-fn input_column(t: Tap, p: Position) -> i32 {
-    return i32(p.low * params.stride_w) + t.w;
-}
-
-fn inside(t: Tap, p: Position) -> bool {
-    let h = input_row(t, p);
-    let w = input_column(t, p);
-    return h >= 0 && h < i32(params.h_in) && w >= 0 && w < i32(params.w_in) && p.k < params.k;
-}
-
-fn index(t: Tap, p: Position) -> u32 {
-    return ((p.high * params.h_in + u32(input_row(t, p))) * params.w_in + u32(input_column(t, p))) * params.c_in + t.c;
-}
-
-fn a_at(t: Tap, p: Position) -> f32 {
-    if (inside(t, p)) {
-        return a_scalar(index(t, p));
-    }
-    return 0.0;
-}
-
-// (m ..= m + 3, k)
-fn a_load(s: AState, p: Position) -> vec4<f32> {
-    if (A_VECTOR) {
-        if (inside(s.t0, p)) {
-            return a_vector(index(s.t0, p));
-        }
-        return vec4<f32>(0.0);
-    }
-    return vec4<f32>(a_at(s.t0, p), a_at(s.t1, p), a_at(s.t2, p), a_at(s.t3, p));
-}
-
-struct BState {
-    n: u32,
+// A weight's tap, as a distance in the input, and what it adds to an element's index.
+struct Tap {
+    h: u32,
+    w: u32,
     base: u32,
 }
 
+// Four of them, of which the first stands for all where the channels come in fours.
+struct AState {
+    t0: Tap,
+    t1: Tap,
+    t2: Tap,
+    t3: Tap,
+}
+
+fn tap_of(m: u32, group: u32) -> Tap {
+    let p = digits(min(m, params.m - 1u), params.k_w, params.c_in_group);
+    let h = p.high * params.dilation_h - params.pad_top;
+    let w = p.mid * params.dilation_w - params.pad_left;
+    return Tap(h, w, (h * params.w_in + w) * params.c_in + group * params.c_in_group + p.low);
+}
+
+fn a_prepare(m: u32, group: u32) -> AState {
+    let t0 = tap_of(m, group);
+    if (A_VECTOR) {
+        return AState(t0, t0, t0, t0);
+    }
+    return AState(t0, tap_of(m + 1u, group), tap_of(m + 2u, group), tap_of(m + 3u, group));
+}
+
+// An output pixel: the input pixel under tap (0, 0) of an unpadded window, and its first element.
+struct Pixel {
+    h: u32,
+    w: u32,
+    base: u32,
+    inside: bool,
+}
+
+fn pixel_of(p: Position) -> Pixel {
+    let h = p.mid * STRIDE_H;
+    let w = p.low * STRIDE_W;
+    return Pixel(h, w, ((p.high * params.h_in + h) * params.w_in + w) * params.c_in, in_k(p.k));
+}
+
+// A negative coordinate is a large one.
+fn inside(t: Tap, p: Pixel) -> bool {
+    return (p.h + t.h < params.h_in) & (p.w + t.w < params.w_in) & p.inside;
+}
+
+fn a_at(t: Tap, p: Pixel) -> f32 {
+    return a_scalar(p.base + t.base, inside(t, p));
+}
+
+// (m ..= m + 3, k)
+fn a_fetch(s: AState, at: Position) -> Load {
+    let p = pixel_of(at);
+    if (A_VECTOR) {
+        return a_vector(p.base + s.t0.base, inside(s.t0, p));
+    }
+    return Load(vec4<f32>(a_at(s.t0, p), a_at(s.t1, p), a_at(s.t2, p), a_at(s.t3, p)), true);
+}
+
+// The first of four columns, or the last columns of all, and how many of them there are.
+struct BState {
+    base: u32,
+    left: u32,
+}
+
 fn b_prepare(n: u32, group: u32) -> BState {
-    return BState(n, group * params.n + n);
+    let column = min(n, params.n - 1u);
+    return BState(group * params.n + select(column, column & ~3u, B_VECTOR), params.n - column);
 }
 
-fn b_at(k: u32, n: u32, i: u32) -> f32 {
-    if (k < params.k && n < params.n) {
-        return b_scalar(i);
-    }
-    return 0.0;
-}
-
-fn b_load(s: BState, p: Position) -> vec4<f32> {
-    let k = p.k;
-    let i = k * params.c_out + s.base;
-    if (B_VECTOR) {
-        if (k < params.k && s.n < params.n) {
-            return b_vector(i);
-        }
-        return vec4<f32>(0.0);
-    }
-    return vec4<f32>(b_at(k, s.n, i), b_at(k, s.n + 1u, i + 1u), b_at(k, s.n + 2u, i + 2u), b_at(k, s.n + 3u, i + 3u));
+fn b_fetch(s: BState, p: Position) -> Load {
+    return b_along(s.base + p.k * params.c_out, s.left, in_k(p.k));
 }

@@ -16,7 +16,8 @@ static PLAIN: Source = shader!("gemm/plain");
 static SUBGROUP: Source = shader!("gemm/subgroup");
 static COMBINE: Source = shader!("gemm/combine");
 
-/// A tile of the workgroup-memory main loop: C's rows and columns a workgroup, the 4 x 4 blocks of C an invocation.
+/// A tile of the workgroup-memory main loop: C's rows and columns a workgroup, the 4 x 4 blocks of C an invocation. One block of A or
+/// B an invocation must be enough to fill the workgroup memory.
 #[derive(Clone, Copy, Debug)]
 struct Tile {
     m: usize,
@@ -31,14 +32,14 @@ impl Tile {
     }
 }
 
-/// Columns of A and rows of B in workgroup memory. The largest tile takes the 16 KiB that WebGPU guarantees.
+/// `TILE_K` of `gemm/tiled`: columns of A and rows of B in workgroup memory. The largest tile takes the 16 KiB that WebGPU guarantees.
 const TILE_K: usize = 16;
 
 /// From small to large.
 const TILES: [Tile; 4] = [
     Tile { m: 32, n: 32, blocks_m: 1, blocks_n: 1 },
     Tile { m: 64, n: 32, blocks_m: 1, blocks_n: 1 },
-    Tile { m: 64, n: 64, blocks_m: 1, blocks_n: 1 },
+    Tile { m: 64, n: 64, blocks_m: 2, blocks_n: 1 },
     Tile { m: 128, n: 128, blocks_m: 2, blocks_n: 2 },
 ];
 
@@ -85,9 +86,10 @@ impl Gemm {
         let n_tiles = |t: Tile| m.div_ceil(t.m) * n.div_ceil(t.n) * self.groups;
         let (tile, wanted) = match profile.main_loop {
             MainLoop::Tiled => {
-                // The largest tile that isn't mostly padding and still gives every core of a large GPU two workgroups.
+                // The largest tile that isn't mostly padding and, for the very large, still gives every core of a large GPU two
+                // workgroups.
                 let fits = |t: &Tile| (n > t.n / 2 || t.n == 32) && (m > t.m / 2 || t.m == 32);
-                let filled = |t: &Tile| t.threads() * t.blocks_m < 512 && (t.blocks_m == 1 || n_tiles(*t) >= 256);
+                let filled = |t: &Tile| t.blocks_m * t.blocks_n < 4 || n_tiles(*t) >= 256;
                 let by_size = TILES.iter().rev().find(|t| fits(t) && filled(t)).copied();
                 let tile = profile.tile.and_then(|i| TILES.get(i).copied()).or(by_size).unwrap_or(TILES[0]);
                 (tile, 256)
@@ -127,13 +129,15 @@ impl Gemm {
         for (vector, element, flag) in [(self.vector[0], "AElement", "A_VECTOR"), (self.vector[1], "BElement", "B_VECTOR")] {
             kernel = kernel.set(element, if vector { "vec4<f32>" } else { "f32" }).set(flag, vector);
         }
-        kernel = kernel.set("HAS_BIAS", bias.is_some() && !split).set("ACTIVATION", if split { 0 } else { code });
+        kernel = kernel
+            .set("K_WHOLE", k.is_multiple_of(TILE_K))
+            .set("HAS_BIAS", bias.is_some() && !split)
+            .set("ACTIVATION", if split { 0 } else { code });
         kernel.consts.extend(self.consts);
         kernel = match profile.main_loop {
             MainLoop::Tiled => kernel
                 .set("TILE_M", tile.m)
                 .set("TILE_N", tile.n)
-                .set("TILE_K", TILE_K)
                 .set("BLOCKS_M", tile.blocks_m)
                 .set("BLOCKS_N", tile.blocks_n)
                 .set("THREADS", tile.threads()),
@@ -191,4 +195,22 @@ pub fn error_bound(b: &Bound<'_>, linear: &dyn Op, activation: Option<Activation
         }
     }
     Ok(bounds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `gemm/tiled` takes for granted, and what WebGPU guarantees of every device.
+    #[test]
+    fn tiles_are_what_the_kernel_can_do() {
+        for t in TILES {
+            assert!(t.threads() <= 256 && (t.m + t.n) * TILE_K * 4 <= 16 << 10, "{t:?}: limits");
+            assert!((t.m / 4 + t.n / 4) * (TILE_K / 4) <= t.threads(), "{t:?}: a block an invocation");
+            assert!(t.blocks_m <= 2 && t.blocks_n <= 2, "{t:?}: named sums");
+            let rows = [t.m / 4 / t.blocks_m, t.n / 4 / t.blocks_n];
+            assert!(rows.iter().all(|r| r.is_multiple_of(8)), "{t:?}: permuted rows");
+        }
+        assert!(TILED.text.contains(&format!("const TILE_K: u32 = {TILE_K}u;")));
+    }
 }
