@@ -1,32 +1,104 @@
 // Bindings of the GEMM family, and how operands read them: four elements at once where the channels allow it. An element type of f32
 // goes with VECTOR false. Without a bias, b is bound in its place.
-// Imported by every GEMM, before its operand.
+// Imported by every GEMM, before its operand, which declares: A_ALONG_K and B_ALONG_K (whether memory runs along k); what stays the
+// same over k (AState a_prepare(m, group), BState b_prepare(n, group)); positions (Position k_at(k), k_add(position, position));
+// loads (Load a_fetch(AState, Position), b_fetch(BState, Position)). Loads at k beyond the last give zeros, those at m or n beyond the
+// last anything: such results are never stored.
 
 alias AElement = vec4<f32>;
 alias BElement = vec4<f32>;
 const A_VECTOR: bool = true;
 const B_VECTOR: bool = true;
+// k is a multiple of the main loop's step, so that no load lies beyond the last.
+const K_WHOLE: bool = false;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<AElement>;
 @group(0) @binding(2) var<storage, read> b: array<BElement>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 
-// vec4<f32>(element) is right for both element types, so that either branch compiles.
-fn a_vector(i: u32) -> vec4<f32> {
-    return vec4<f32>(a[i / 4u]);
+// A position along k, also as a number of three digits: (k_h, k_w, channel) or (image, h, w).
+struct Position {
+    k: u32,
+    high: u32,
+    mid: u32,
+    low: u32,
 }
 
-// Without a branch: a block has 16 of these, whose loads may all be under way at once, and compilers of software GPUs take minutes
-// over as many branches. Element 0 is always there to be read in vain.
-fn a_scalar_if(inside: bool, i: u32) -> f32 {
+fn digits(k: u32, n_mid: u32, n_low: u32) -> Position {
+    let row = k / n_low;
+    let high = row / n_mid;
+    return Position(k, high, row - high * n_mid, k - row * n_low);
+}
+
+// Sum of two positions without division: a loop over k moves on by it. In u32, min(x, x - n) is x % n for x < 2 n.
+fn add_digits(p: Position, q: Position, n_mid: u32, n_low: u32) -> Position {
+    let low = p.low + q.low;
+    let mid = p.mid + q.mid + u32(low >= n_low);
+    let high = p.high + q.high + u32(mid >= n_mid);
+    return Position(p.k + q.k, high, min(mid, mid - n_mid), min(low, low - n_low));
+}
+
+// The position if `yes`, or else the first, which is all zeros.
+fn position_if(p: Position, yes: bool) -> Position {
+    return Position(select(0u, p.k, yes), select(0u, p.high, yes), select(0u, p.mid, yes), select(0u, p.low, yes));
+}
+
+fn in_k(k: u32) -> bool {
+    return K_WHOLE || k < params.k;
+}
+
+// Four elements, which count as zeros if they aren't inside. Apart, so that nothing waits for the memory before it must: a load
+// itself never branches, but goes to the first element.
+struct Load {
+    v: vec4<f32>,
+    inside: bool,
+}
+
+fn loaded(load: Load) -> vec4<f32> {
+    return select(vec4<f32>(), load.v, load.inside);
+}
+
+// vec4<f32>(element) is right for both element types, so that either branch compiles.
+fn a_vector(i: u32, inside: bool) -> Load {
+    return Load(vec4<f32>(a[select(0u, i / 4u, inside)]), inside);
+}
+
+fn a_scalar(i: u32, inside: bool) -> f32 {
     return select(0.0, vec4<f32>(a[select(0u, i, inside)]).x, inside);
 }
 
-fn b_vector(i: u32) -> vec4<f32> {
-    return vec4<f32>(b[i / 4u]);
+fn b_vector(i: u32, inside: bool) -> Load {
+    return Load(vec4<f32>(b[select(0u, i / 4u, inside)]), inside);
 }
 
-fn b_scalar_if(inside: bool, i: u32) -> f32 {
+fn b_scalar(i: u32, inside: bool) -> f32 {
     return select(0.0, vec4<f32>(b[select(0u, i, inside)]).x, inside);
+}
+
+// Elements i ..= i + 3, of which `left` lie inside.
+fn a_along(i: u32, left: u32, inside: bool) -> Load {
+    if (A_VECTOR) {
+        return a_vector(i, inside);
+    }
+    let v = vec4<f32>(
+        a_scalar(i, inside && left > 0u),
+        a_scalar(i + 1u, inside && left > 1u),
+        a_scalar(i + 2u, inside && left > 2u),
+        a_scalar(i + 3u, inside && left > 3u),
+    );
+    return Load(v, true);
+}
+
+fn b_along(i: u32, left: u32, inside: bool) -> Load {
+    if (B_VECTOR) {
+        return b_vector(i, inside);
+    }
+    let v = vec4<f32>(
+        b_scalar(i, inside && left > 0u),
+        b_scalar(i + 1u, inside && left > 1u),
+        b_scalar(i + 2u, inside && left > 2u),
+        b_scalar(i + 3u, inside && left > 3u),
+    );
+    return Load(v, true);
 }

@@ -4,7 +4,7 @@
 const HAS_BIAS: bool = false;
 
 // What a workgroup computes: a tile of a group's rows and columns, summed over a split of k.
-struct Place {
+struct Part {
     tile_m: u32,
     tile_n: u32,
     group: u32,
@@ -13,12 +13,37 @@ struct Place {
 
 // Columns run fastest, then slices, which are splits within groups, then rows: a workgroup that fills up the grid has rows beyond
 // the last, and writes nothing. Not in the grid's z: that holds 65,535, and a depthwise convolution can have more slices.
-fn place_of(ix: u32) -> Place {
+fn part_of(ix: u32) -> Part {
     let row_ix = ix / params.n_tiles;
     let tile_m = row_ix / params.n_slices;
     let slice = row_ix - tile_m * params.n_slices;
     let group = slice / params.n_splits;
-    return Place(tile_m, ix - row_ix * params.n_tiles, group, slice - group * params.n_splits);
+    return Part(tile_m, ix - row_ix * params.n_tiles, group, slice - group * params.n_splits);
+}
+
+// Four loads of a block, and which of them count.
+struct BlockLoad {
+    v: mat4x4<f32>,
+    inside: vec4<bool>,
+}
+
+fn block_load(x: Load, y: Load, z: Load, w: Load) -> BlockLoad {
+    return BlockLoad(mat4x4<f32>(x.v, y.v, z.v, w.v), vec4<bool>(x.inside, y.inside, z.inside, w.inside));
+}
+
+// Column j holds k + j.
+fn block_loaded(block: BlockLoad, along_k: bool) -> mat4x4<f32> {
+    const ZERO: vec4<f32> = vec4<f32>();
+    let v = mat4x4<f32>(
+        select(ZERO, block.v[0], block.inside.x),
+        select(ZERO, block.v[1], block.inside.y),
+        select(ZERO, block.v[2], block.inside.z),
+        select(ZERO, block.v[3], block.inside.w),
+    );
+    if (along_k) {
+        return transpose(v);
+    }
+    return v;
 }
 
 struct ABlock {
@@ -36,12 +61,23 @@ fn a_block_prepare(m: u32, group: u32) -> ABlock {
     return ABlock(s0, s0, s0, s0);
 }
 
-// Column j holds A[m ..= m + 3, k + j].
-fn a_block(s: ABlock, k: u32) -> mat4x4<f32> {
+// `one` is k_at(1).
+fn a_block_fetch(s: ABlock, p: Position, one: Position) -> BlockLoad {
     if (A_ALONG_K) {
-        return transpose(mat4x4<f32>(a_load(s.s0, k), a_load(s.s1, k), a_load(s.s2, k), a_load(s.s3, k)));
+        return block_load(a_fetch(s.s0, p), a_fetch(s.s1, p), a_fetch(s.s2, p), a_fetch(s.s3, p));
     }
-    return mat4x4<f32>(a_load(s.s0, k), a_load(s.s0, k + 1u), a_load(s.s0, k + 2u), a_load(s.s0, k + 3u));
+    let p1 = k_add(p, one);
+    let p2 = k_add(p1, one);
+    return block_load(a_fetch(s.s0, p), a_fetch(s.s0, p1), a_fetch(s.s0, p2), a_fetch(s.s0, k_add(p2, one)));
+}
+
+// Column j holds A[m ..= m + 3, k + j], where p stands at k.
+fn a_block(s: ABlock, p: Position) -> mat4x4<f32> {
+    return block_loaded(a_block_fetch(s, p, k_at(1u)), A_ALONG_K);
+}
+
+fn a_load(s: AState, p: Position) -> vec4<f32> {
+    return loaded(a_fetch(s, p));
 }
 
 struct BBlock {
@@ -59,12 +95,18 @@ fn b_block_prepare(n: u32, group: u32) -> BBlock {
     return BBlock(s0, s0, s0, s0);
 }
 
-// Column j holds B[k + j, n ..= n + 3].
-fn b_block(s: BBlock, k: u32) -> mat4x4<f32> {
+fn b_block_fetch(s: BBlock, p: Position, one: Position) -> BlockLoad {
     if (B_ALONG_K) {
-        return transpose(mat4x4<f32>(b_load(s.s0, k), b_load(s.s1, k), b_load(s.s2, k), b_load(s.s3, k)));
+        return block_load(b_fetch(s.s0, p), b_fetch(s.s1, p), b_fetch(s.s2, p), b_fetch(s.s3, p));
     }
-    return mat4x4<f32>(b_load(s.s0, k), b_load(s.s0, k + 1u), b_load(s.s0, k + 2u), b_load(s.s0, k + 3u));
+    let p1 = k_add(p, one);
+    let p2 = k_add(p1, one);
+    return block_load(b_fetch(s.s0, p), b_fetch(s.s0, p1), b_fetch(s.s0, p2), b_fetch(s.s0, k_add(p2, one)));
+}
+
+// Column j holds B[k + j, n ..= n + 3].
+fn b_block(s: BBlock, p: Position) -> mat4x4<f32> {
+    return block_loaded(b_block_fetch(s, p, k_at(1u)), B_ALONG_K);
 }
 
 // sum + A[r, k ..= k + 3] B[k ..= k + 3, n ..= n + 3] for one row r, as one chain.

@@ -29,23 +29,27 @@ struct Params {
 const A_ALONG_K: bool = true;
 const B_ALONG_K: bool = false;
 
-// An output pixel: its image's first pixel, and the input pixel under the window's first tap. A row beyond the last has h0 so
-// negative that no tap falls inside.
+fn k_at(k: u32) -> Position {
+    return digits(k, params.k_w, params.c_in_group);
+}
+
+fn k_add(p: Position, q: Position) -> Position {
+    return add_digits(p, q, params.k_w, params.c_in_group);
+}
+
+// An output pixel's window: the input pixel under its first tap, and that pixel's first element, which need not lie inside.
 struct AState {
-    image: u32,
     h0: i32,
     w0: i32,
-    c0: u32,
+    base: u32,
 }
 
 fn a_prepare(m: u32, group: u32) -> AState {
-    let w_out = m % params.w_out;
-    let row = m / params.w_out;
-    let h_out = row % params.h_out;
-    let image = row / params.h_out;
-    let h0 = i32(h_out * params.stride_h) - i32(params.pad_top);
-    let w0 = i32(w_out * params.stride_w) - i32(params.pad_left);
-    return AState(image * params.h_in * params.w_in, select(h0, -0x40000000, m >= params.m), w0, group * params.c_in_group);
+    let p = digits(min(m, params.m - 1u), params.h_out, params.w_out);
+    let h0 = i32(p.mid * params.stride_h) - i32(params.pad_top);
+    let w0 = i32(p.low * params.stride_w) - i32(params.pad_left);
+    let pixel = (p.high * params.h_in + u32(h0)) * params.w_in + u32(w0);
+    return AState(h0, w0, pixel * params.c_in + group * params.c_in_group);
 }
 
 // Element index of (pixel, k), and whether it lies inside the input.
@@ -54,53 +58,41 @@ struct Tap {
     inside: bool,
 }
 
-fn a_tap(s: AState, k: u32) -> Tap {
-    let tap = k / params.c_in_group;
-    let c = k - tap * params.c_in_group;
-    let k_h = tap / params.k_w;
-    let k_w = tap - k_h * params.k_w;
-    let h = s.h0 + i32(k_h * params.dilation_h);
-    let w = s.w0 + i32(k_w * params.dilation_w);
-    let inside = (h >= 0) & (h < i32(params.h_in)) & (w >= 0) & (w < i32(params.w_in)) & (k < params.k);
-    return Tap((s.image + u32(h) * params.w_in + u32(w)) * params.c_in + s.c0 + c, inside);
+fn a_tap(s: AState, p: Position) -> Tap {
+    let h = p.high * params.dilation_h;
+    let w = p.mid * params.dilation_w;
+    // A negative coordinate is a large one.
+    let inside = (u32(s.h0) + h < params.h_in) & (u32(s.w0) + w < params.w_in) & in_k(p.k);
+    return Tap(s.base + ((h * params.w_in + w) * params.c_in + p.low), inside);
 }
 
-fn a_at(s: AState, k: u32) -> f32 {
-    let t = a_tap(s, k);
-    return a_scalar_if(t.inside, t.i);
+fn a_at(s: AState, p: Position) -> f32 {
+    let t = a_tap(s, p);
+    return a_scalar(t.i, t.inside);
 }
 
-fn a_load(s: AState, k: u32) -> vec4<f32> {
+fn a_fetch(s: AState, p: Position) -> Load {
     if (A_VECTOR) {
-        let t = a_tap(s, k);
-        if (t.inside) {
-            return a_vector(t.i);
-        }
-        return vec4<f32>(0.0);
+        let t = a_tap(s, p);
+        return a_vector(t.i, t.inside);
     }
-    return vec4<f32>(a_at(s, k), a_at(s, k + 1u), a_at(s, k + 2u), a_at(s, k + 3u));
+    let one = k_at(1u);
+    let p1 = k_add(p, one);
+    let p2 = k_add(p1, one);
+    return Load(vec4<f32>(a_at(s, p), a_at(s, p1), a_at(s, p2), a_at(s, k_add(p2, one))), true);
 }
 
+// The first of four columns, or the last columns of all, and how many of them there are.
 struct BState {
-    n: u32,
     base: u32,
+    left: u32,
 }
 
 fn b_prepare(n: u32, group: u32) -> BState {
-    return BState(n, group * params.n + n);
+    let column = min(n, params.n - 1u);
+    return BState(group * params.n + select(column, column & ~3u, B_VECTOR), params.n - column);
 }
 
-fn b_at(k: u32, n: u32, i: u32) -> f32 {
-    return b_scalar_if((k < params.k) & (n < params.n), i);
-}
-
-fn b_load(s: BState, k: u32) -> vec4<f32> {
-    let i = k * params.c_out + s.base;
-    if (B_VECTOR) {
-        if (k < params.k && s.n < params.n) {
-            return b_vector(i);
-        }
-        return vec4<f32>(0.0);
-    }
-    return vec4<f32>(b_at(k, s.n, i), b_at(k, s.n + 1u, i + 1u), b_at(k, s.n + 2u, i + 2u), b_at(k, s.n + 3u, i + 3u));
+fn b_fetch(s: BState, p: Position) -> Load {
+    return b_along(s.base + p.k * params.c_out, s.left, in_k(p.k));
 }

@@ -19,8 +19,6 @@ struct Params {
     c_out: u32,
     c_out_group: u32,
     k_w: u32,
-    stride_h: u32,
-    stride_w: u32,
     dilation_h: u32,
     dilation_w: u32,
     pad_top: u32,
@@ -30,27 +28,34 @@ struct Params {
 const A_ALONG_K: bool = true;
 const B_ALONG_K: bool = true;
 
-// An input pixel: the first output pixel of its image, and its own place in the padded input. A row beyond the last has h so
-// negative that no window covers it.
+// Constants, so that a division by 1 or 2 is none.
+const STRIDE_H: u32 = 1u;
+const STRIDE_W: u32 = 1u;
+const UNIT_STRIDE: bool = STRIDE_H == 1u && STRIDE_W == 1u;
+
+fn k_at(k: u32) -> Position {
+    return digits(k, params.k_w, params.c_out_group);
+}
+
+fn k_add(p: Position, q: Position) -> Position {
+    return add_digits(p, q, params.k_w, params.c_out_group);
+}
+
+// An input pixel's place in the padded input, and the first element of its image's output. If the stride is 1, the first element
+// of the output pixel whose first tap it is, which need not lie inside.
 struct AState {
-    image: u32,
     h: i32,
     w: i32,
-    c0: u32,
+    base: u32,
 }
 
 fn a_prepare(m: u32, group: u32) -> AState {
-    let w = m % params.w_in;
-    let row = m / params.w_in;
-    let h = row % params.h_in;
-    let image = row / params.h_in;
-    let h_padded = i32(h + params.pad_top);
-    return AState(
-        image * params.h_out * params.w_out,
-        select(h_padded, -0x40000000, m >= params.m),
-        i32(w + params.pad_left),
-        group * params.c_out_group,
-    );
+    let p = digits(min(m, params.m - 1u), params.h_in, params.w_in);
+    let h = p.mid + params.pad_top;
+    let w = p.low + params.pad_left;
+    let image = p.high * params.h_out * params.w_out;
+    let pixel = select(image, image + h * params.w_out + w, UNIT_STRIDE);
+    return AState(i32(h), i32(w), pixel * params.c_out + group * params.c_out_group);
 }
 
 // Element index of (pixel, k), and whether there is such an output pixel.
@@ -59,61 +64,62 @@ struct Tap {
     inside: bool,
 }
 
-fn a_tap(s: AState, k: u32) -> Tap {
-    let tap = k / params.c_out_group;
-    let c = k - tap * params.c_out_group;
-    let k_h = tap / params.k_w;
-    let k_w = tap - k_h * params.k_w;
-    let h_strided = s.h - i32(k_h * params.dilation_h);
-    let w_strided = s.w - i32(k_w * params.dilation_w);
-    let h = u32(max(h_strided, 0)) / params.stride_h;
-    let w = u32(max(w_strided, 0)) / params.stride_w;
-    let inside = (h_strided >= 0) & (w_strided >= 0) & (h < params.h_out) & (w < params.w_out) & (k < params.k)
-        & (h * params.stride_h == u32(h_strided)) & (w * params.stride_w == u32(w_strided));
-    return Tap((s.image + h * params.w_out + w) * params.c_out + s.c0 + c, inside);
-}
-
-fn a_at(s: AState, k: u32) -> f32 {
-    let t = a_tap(s, k);
-    return a_scalar_if(t.inside, t.i);
-}
-
-fn a_load(s: AState, k: u32) -> vec4<f32> {
-    if (A_VECTOR) {
-        let t = a_tap(s, k);
-        if (t.inside) {
-            return a_vector(t.i);
-        }
-        return vec4<f32>(0.0);
+fn a_tap(s: AState, p: Position) -> Tap {
+    let down = p.high * params.dilation_h;
+    let right = p.mid * params.dilation_w;
+    // A negative coordinate is a large one.
+    let h_strided = u32(s.h) - down;
+    let w_strided = u32(s.w) - right;
+    if (UNIT_STRIDE) {
+        let inside = (h_strided < params.h_out) & (w_strided < params.w_out) & in_k(p.k);
+        return Tap(s.base - (down * params.w_out + right) * params.c_out + p.low, inside);
     }
-    return vec4<f32>(a_at(s, k), a_at(s, k + 1u), a_at(s, k + 2u), a_at(s, k + 3u));
+    let h = h_strided / STRIDE_H;
+    let w = w_strided / STRIDE_W;
+    let inside = (i32(h_strided) >= 0) & (i32(w_strided) >= 0) & (h < params.h_out) & (w < params.w_out) & in_k(p.k)
+        & (h * STRIDE_H == h_strided) & (w * STRIDE_W == w_strided);
+    return Tap(s.base + (h * params.w_out + w) * params.c_out + p.low, inside);
 }
 
+fn a_at(s: AState, p: Position) -> f32 {
+    let t = a_tap(s, p);
+    return a_scalar(t.i, t.inside);
+}
+
+fn a_fetch(s: AState, p: Position) -> Load {
+    if (A_VECTOR) {
+        let t = a_tap(s, p);
+        return a_vector(t.i, t.inside);
+    }
+    let one = k_at(1u);
+    let p1 = k_add(p, one);
+    let p2 = k_add(p1, one);
+    return Load(vec4<f32>(a_at(s, p), a_at(s, p1), a_at(s, p2), a_at(s, k_add(p2, one))), true);
+}
+
+// A weight's first tap.
 struct BState {
-    n: u32,
-    c0: u32,
+    base: u32,
 }
 
 fn b_prepare(n: u32, group: u32) -> BState {
-    return BState(n, group * params.c_out_group);
+    return BState(min(n, params.n - 1u) * params.c_out + group * params.c_out_group);
 }
 
-fn b_index(s: BState, k: u32) -> u32 {
-    let tap = k / params.c_out_group;
-    let c = k - tap * params.c_out_group;
-    return (tap * params.c_in_group + s.n) * params.c_out + s.c0 + c;
+fn b_index(s: BState, p: Position) -> u32 {
+    return s.base + (p.high * params.k_w + p.mid) * (params.c_in_group * params.c_out) + p.low;
 }
 
-fn b_at(s: BState, k: u32) -> f32 {
-    return b_scalar_if((k < params.k) & (s.n < params.n), b_index(s, k));
+fn b_at(s: BState, p: Position) -> f32 {
+    return b_scalar(b_index(s, p), in_k(p.k));
 }
 
-fn b_load(s: BState, k: u32) -> vec4<f32> {
+fn b_fetch(s: BState, p: Position) -> Load {
     if (B_VECTOR) {
-        if (k < params.k && s.n < params.n) {
-            return b_vector(b_index(s, k));
-        }
-        return vec4<f32>(0.0);
+        return b_vector(b_index(s, p), in_k(p.k));
     }
-    return vec4<f32>(b_at(s, k), b_at(s, k + 1u), b_at(s, k + 2u), b_at(s, k + 3u));
+    let one = k_at(1u);
+    let p1 = k_add(p, one);
+    let p2 = k_add(p1, one);
+    return Load(vec4<f32>(b_at(s, p), b_at(s, p1), b_at(s, p2), b_at(s, k_add(p2, one))), true);
 }

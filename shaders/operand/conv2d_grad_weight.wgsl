@@ -19,8 +19,6 @@ struct Params {
     w_out: u32,
     c_out: u32,
     k_w: u32,
-    stride_h: u32,
-    stride_w: u32,
     dilation_h: u32,
     dilation_w: u32,
     pad_top: u32,
@@ -30,105 +28,91 @@ struct Params {
 const A_ALONG_K: bool = false;
 const B_ALONG_K: bool = false;
 
-// A weight's tap, as a distance in the input, and its channel. A row beyond the last has an h that lies outside every input.
+// Constants, so that a product by 1 or 2 is none.
+const STRIDE_H: u32 = 1u;
+const STRIDE_W: u32 = 1u;
+
+fn k_at(k: u32) -> Position {
+    return digits(k, params.h_out, params.w_out);
+}
+
+fn k_add(p: Position, q: Position) -> Position {
+    return add_digits(p, q, params.h_out, params.w_out);
+}
+
+// A weight's tap, as a distance in the input, and what it adds to an element's index.
 struct Tap {
-    h: i32,
-    w: i32,
-    c: u32,
-}
-
-struct AState {
-    m: u32,
-    group: u32,
-    tap: Tap,
-}
-
-fn tap_of(m: u32, group: u32) -> Tap {
-    let tap = m / params.c_in_group;
-    let c = m - tap * params.c_in_group;
-    let k_h = tap / params.k_w;
-    let k_w = tap - k_h * params.k_w;
-    let h = i32(k_h * params.dilation_h) - i32(params.pad_top);
-    let w = i32(k_w * params.dilation_w) - i32(params.pad_left);
-    return Tap(select(h, -0x40000000, m >= params.m), w, group * params.c_in_group + c);
-}
-
-fn a_prepare(m: u32, group: u32) -> AState {
-    return AState(m, group, tap_of(m, group));
-}
-
-// An output pixel: the first pixel of its image in the input, and the input pixel under tap (0, 0) of an unpadded window.
-struct Pixel {
-    image: u32,
-    h: i32,
-    w: i32,
-    inside: bool,
-}
-
-fn pixel_of(k: u32) -> Pixel {
-    let row = k / params.w_out;
-    let w_out = k - row * params.w_out;
-    let image = row / params.h_out;
-    let h_out = row - image * params.h_out;
-    return Pixel(
-        image * params.h_in * params.w_in,
-        i32(h_out * params.stride_h),
-        i32(w_out * params.stride_w),
-        k < params.k,
-    );
-}
-
-fn inside(t: Tap, p: Pixel) -> bool {
-    let h = p.h + t.h;
-    let w = p.w + t.w;
-    return (h >= 0) & (h < i32(params.h_in)) & (w >= 0) & (w < i32(params.w_in)) & p.inside;
-}
-
-fn index(t: Tap, p: Pixel) -> u32 {
-    return (p.image + u32(p.h + t.h) * params.w_in + u32(p.w + t.w)) * params.c_in + t.c;
-}
-
-fn a_at(t: Tap, p: Pixel) -> f32 {
-    return a_scalar_if(inside(t, p), index(t, p));
-}
-
-// (m ..= m + 3, k)
-fn a_load(s: AState, k: u32) -> vec4<f32> {
-    let p = pixel_of(k);
-    if (A_VECTOR) {
-        if (inside(s.tap, p)) {
-            return a_vector(index(s.tap, p));
-        }
-        return vec4<f32>(0.0);
-    }
-    return vec4<f32>(
-        a_at(s.tap, p),
-        a_at(tap_of(s.m + 1u, s.group), p),
-        a_at(tap_of(s.m + 2u, s.group), p),
-        a_at(tap_of(s.m + 3u, s.group), p),
-    );
-}
-
-struct BState {
-    n: u32,
+    h: u32,
+    w: u32,
     base: u32,
 }
 
-fn b_prepare(n: u32, group: u32) -> BState {
-    return BState(n, group * params.n + n);
+// Four of them, of which the first stands for all where the channels come in fours.
+struct AState {
+    t0: Tap,
+    t1: Tap,
+    t2: Tap,
+    t3: Tap,
 }
 
-fn b_at(k: u32, n: u32, i: u32) -> f32 {
-    return b_scalar_if((k < params.k) & (n < params.n), i);
+fn tap_of(m: u32, group: u32) -> Tap {
+    let p = digits(min(m, params.m - 1u), params.k_w, params.c_in_group);
+    let h = p.high * params.dilation_h - params.pad_top;
+    let w = p.mid * params.dilation_w - params.pad_left;
+    return Tap(h, w, (h * params.w_in + w) * params.c_in + group * params.c_in_group + p.low);
 }
 
-fn b_load(s: BState, k: u32) -> vec4<f32> {
-    let i = k * params.c_out + s.base;
-    if (B_VECTOR) {
-        if (k < params.k && s.n < params.n) {
-            return b_vector(i);
-        }
-        return vec4<f32>(0.0);
+fn a_prepare(m: u32, group: u32) -> AState {
+    let t0 = tap_of(m, group);
+    if (A_VECTOR) {
+        return AState(t0, t0, t0, t0);
     }
-    return vec4<f32>(b_at(k, s.n, i), b_at(k, s.n + 1u, i + 1u), b_at(k, s.n + 2u, i + 2u), b_at(k, s.n + 3u, i + 3u));
+    return AState(t0, tap_of(m + 1u, group), tap_of(m + 2u, group), tap_of(m + 3u, group));
+}
+
+// An output pixel: the input pixel under tap (0, 0) of an unpadded window, and its first element.
+struct Pixel {
+    h: u32,
+    w: u32,
+    base: u32,
+    inside: bool,
+}
+
+fn pixel_of(p: Position) -> Pixel {
+    let h = p.mid * STRIDE_H;
+    let w = p.low * STRIDE_W;
+    return Pixel(h, w, ((p.high * params.h_in + h) * params.w_in + w) * params.c_in, in_k(p.k));
+}
+
+// A negative coordinate is a large one.
+fn inside(t: Tap, p: Pixel) -> bool {
+    return (p.h + t.h < params.h_in) & (p.w + t.w < params.w_in) & p.inside;
+}
+
+fn a_at(t: Tap, p: Pixel) -> f32 {
+    return a_scalar(p.base + t.base, inside(t, p));
+}
+
+// (m ..= m + 3, k)
+fn a_fetch(s: AState, at: Position) -> Load {
+    let p = pixel_of(at);
+    if (A_VECTOR) {
+        return a_vector(p.base + s.t0.base, inside(s.t0, p));
+    }
+    return Load(vec4<f32>(a_at(s.t0, p), a_at(s.t1, p), a_at(s.t2, p), a_at(s.t3, p)), true);
+}
+
+// The first of four columns, or the last columns of all, and how many of them there are.
+struct BState {
+    base: u32,
+    left: u32,
+}
+
+fn b_prepare(n: u32, group: u32) -> BState {
+    let column = min(n, params.n - 1u);
+    return BState(group * params.n + select(column, column & ~3u, B_VECTOR), params.n - column);
+}
+
+fn b_fetch(s: BState, p: Position) -> Load {
+    return b_along(s.base + p.k * params.c_out, s.left, in_k(p.k));
 }

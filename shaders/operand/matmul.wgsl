@@ -15,58 +15,47 @@ struct Params {
 const A_ALONG_K: bool = true;
 const B_ALONG_K: bool = false;
 
+fn k_at(k: u32) -> Position {
+    return Position(k, 0u, 0u, 0u);
+}
+
+fn k_add(p: Position, q: Position) -> Position {
+    return Position(p.k + q.k, 0u, 0u, 0u);
+}
+
+// The row or column, at most the last, and where it starts; `left` counts the rows or columns up to the last.
 struct AState {
-    m: u32,
     base: u32,
+    left: u32,
 }
 
 fn a_prepare(m: u32, group: u32) -> AState {
-    return AState(m, m * params.k);
-}
-
-fn a_at(m: u32, k: u32, i: u32) -> f32 {
-    return a_scalar_if((m < params.m) & (k < params.k), i);
+    let row = min(m, params.m - 1u);
+    return AState(select(select(row, row & ~3u, A_VECTOR), row * params.k, A_ALONG_K), params.m - row);
 }
 
 // Along k: (m, k ..= k + 3); else (m ..= m + 3, k).
-fn a_load(s: AState, k: u32) -> vec4<f32> {
-    let i = select(k * params.m + s.m, s.base + k, A_ALONG_K);
-    if (A_VECTOR) {
-        if (s.m < params.m && k < params.k) {
-            return a_vector(i);
-        }
-        return vec4<f32>(0.0);
-    }
+fn a_fetch(s: AState, p: Position) -> Load {
     if (A_ALONG_K) {
-        return vec4<f32>(a_at(s.m, k, i), a_at(s.m, k + 1u, i + 1u), a_at(s.m, k + 2u, i + 2u), a_at(s.m, k + 3u, i + 3u));
+        return a_along(s.base + p.k, params.k - p.k, in_k(p.k));
     }
-    return vec4<f32>(a_at(s.m, k, i), a_at(s.m + 1u, k, i + 1u), a_at(s.m + 2u, k, i + 2u), a_at(s.m + 3u, k, i + 3u));
+    return a_along(s.base + p.k * params.m, s.left, in_k(p.k));
 }
 
 struct BState {
-    n: u32,
     base: u32,
+    left: u32,
 }
 
 fn b_prepare(n: u32, group: u32) -> BState {
-    return BState(n, n * params.k);
-}
-
-fn b_at(k: u32, n: u32, i: u32) -> f32 {
-    return b_scalar_if((k < params.k) & (n < params.n), i);
+    let column = min(n, params.n - 1u);
+    return BState(select(select(column, column & ~3u, B_VECTOR), column * params.k, B_ALONG_K), params.n - column);
 }
 
 // Along k: (k ..= k + 3, n); else (k, n ..= n + 3).
-fn b_load(s: BState, k: u32) -> vec4<f32> {
-    let i = select(k * params.n + s.n, s.base + k, B_ALONG_K);
-    if (B_VECTOR) {
-        if (k < params.k && s.n < params.n) {
-            return b_vector(i);
-        }
-        return vec4<f32>(0.0);
-    }
+fn b_fetch(s: BState, p: Position) -> Load {
     if (B_ALONG_K) {
-        return vec4<f32>(b_at(k, s.n, i), b_at(k + 1u, s.n, i + 1u), b_at(k + 2u, s.n, i + 2u), b_at(k + 3u, s.n, i + 3u));
+        return b_along(s.base + p.k, params.k - p.k, in_k(p.k));
     }
-    return vec4<f32>(b_at(k, s.n, i), b_at(k, s.n + 1u, i + 1u), b_at(k, s.n + 2u, i + 2u), b_at(k, s.n + 3u, i + 3u));
+    return b_along(s.base + p.k * params.n, s.left, in_k(p.k));
 }

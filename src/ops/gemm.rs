@@ -16,7 +16,8 @@ static PLAIN: Source = shader!("gemm/plain");
 static SUBGROUP: Source = shader!("gemm/subgroup");
 static COMBINE: Source = shader!("gemm/combine");
 
-/// A tile of the workgroup-memory main loop: C's rows and columns a workgroup, the 4 x 4 blocks of C an invocation.
+/// A tile of the workgroup-memory main loop: C's rows and columns a workgroup, the 4 x 4 blocks of C an invocation. One block of A or
+/// B an invocation must be enough to fill the workgroup memory.
 #[derive(Clone, Copy, Debug)]
 struct Tile {
     m: usize,
@@ -31,14 +32,14 @@ impl Tile {
     }
 }
 
-/// Columns of A and rows of B in workgroup memory. The largest tile takes the 16 KiB that WebGPU guarantees.
+/// `TILE_K` of `gemm/tiled`: columns of A and rows of B in workgroup memory. The largest tile takes the 16 KiB that WebGPU guarantees.
 const TILE_K: usize = 16;
 
 /// From small to large.
 const TILES: [Tile; 4] = [
     Tile { m: 32, n: 32, blocks_m: 1, blocks_n: 1 },
     Tile { m: 64, n: 32, blocks_m: 1, blocks_n: 1 },
-    Tile { m: 64, n: 64, blocks_m: 1, blocks_n: 1 },
+    Tile { m: 64, n: 64, blocks_m: 2, blocks_n: 1 },
     Tile { m: 128, n: 128, blocks_m: 2, blocks_n: 2 },
 ];
 
@@ -49,6 +50,10 @@ pub const N_TILES: usize = TILES.len();
 const LONGEST_CHUNK: usize = 4096;
 /// Least of k that is worth a workgroup of its own and a second pass.
 const SHORTEST_CHUNK: usize = 256;
+/// Most of k for a core that runs workgroup after workgroup on the same part of A and B, which is to stay in its cache.
+const CACHED_CHUNK: usize = 1024;
+/// Most partial sums that are worth that, as they are written and read back.
+const CACHED_SUMS: usize = 1 << 20;
 /// Most splits that one invocation adds up: of more, the square root of their number are made first, in parallel.
 const LONGEST_COMBINE: usize = 256;
 
@@ -83,21 +88,27 @@ impl Gemm {
         let n_tiles = |t: Tile| m.div_ceil(t.m) * n.div_ceil(t.n) * self.groups;
         let (tile, wanted) = match profile.main_loop {
             MainLoop::Tiled => {
-                // The largest tile that isn't mostly padding and still gives every core of a large GPU two workgroups.
+                // The largest tile that isn't mostly padding and, for the very large, still gives every core of a large GPU two
+                // workgroups.
                 let fits = |t: &Tile| (n > t.n / 2 || t.n == 32) && (m > t.m / 2 || t.m == 32);
-                let filled = |t: &Tile| t.threads() * t.blocks_m < 512 && (t.blocks_m == 1 || n_tiles(*t) >= 256);
+                let filled = |t: &Tile| t.blocks_m * t.blocks_n < 4 || n_tiles(*t) >= 256;
                 let by_size = TILES.iter().rev().find(|t| fits(t) && filled(t)).copied();
                 let tile = profile.tile.and_then(|i| TILES.get(i).copied()).or(by_size).unwrap_or(TILES[0]);
                 (tile, 256)
             }
-            MainLoop::Subgroup | MainLoop::Plain => {
+            MainLoop::Subgroup => {
                 let lanes = lanes(profile);
-                (Tile { m: 8, n: 4 * lanes, blocks_m: 1, blocks_n: 1 }, 16)
+                let loads = [1, 2].into_iter().find(|loads| m <= loads * lanes).unwrap_or(4);
+                (Tile { m: loads * lanes, n: 4 * lanes, blocks_m: 1, blocks_n: 1 }, 16)
             }
+            MainLoop::Plain => (Tile { m: 16, n: 8 * lanes(profile), blocks_m: 1, blocks_n: 1 }, 16),
         };
         let least = k.div_ceil(LONGEST_CHUNK);
         let most = (k / SHORTEST_CHUNK).max(least);
-        let n_splits = usize::div_ceil(wanted, n_tiles(tile)).clamp(least, most);
+        let cached = k.div_ceil(CACHED_CHUNK);
+        let for_cache =
+            if m * n * self.groups * cached <= CACHED_SUMS && profile.main_loop != MainLoop::Tiled { cached } else { 1 };
+        let n_splits = usize::div_ceil(wanted, n_tiles(tile)).max(for_cache).clamp(least, most);
         let k_chunk = k.div_ceil(n_splits).next_multiple_of(TILE_K);
         Cut { tile, k_chunk, n_splits: k.div_ceil(k_chunk) }
     }
@@ -120,17 +131,22 @@ impl Gemm {
         for (vector, element, flag) in [(self.vector[0], "AElement", "A_VECTOR"), (self.vector[1], "BElement", "B_VECTOR")] {
             kernel = kernel.set(element, if vector { "vec4<f32>" } else { "f32" }).set(flag, vector);
         }
-        kernel = kernel.set("HAS_BIAS", bias.is_some() && !split).set("ACTIVATION", if split { 0 } else { code });
+        kernel = kernel
+            .set("K_WHOLE", k.is_multiple_of(TILE_K))
+            .set("HAS_BIAS", bias.is_some() && !split)
+            .set("ACTIVATION", if split { 0 } else { code });
         kernel.consts.extend(self.consts);
         kernel = match profile.main_loop {
             MainLoop::Tiled => kernel
                 .set("TILE_M", tile.m)
                 .set("TILE_N", tile.n)
-                .set("TILE_K", TILE_K)
                 .set("BLOCKS_M", tile.blocks_m)
                 .set("BLOCKS_N", tile.blocks_n)
                 .set("THREADS", tile.threads()),
-            MainLoop::Subgroup => kernel.set("LANES", lanes(profile)).with_subgroups(),
+            MainLoop::Subgroup => {
+                let lanes = lanes(profile);
+                kernel.set("LANES", lanes).set("A_LOADS", tile.m / lanes).with_subgroups()
+            }
             MainLoop::Plain => kernel.set("LANES", lanes(profile)),
         };
         let n_tiles = n.div_ceil(tile.n);
@@ -203,6 +219,19 @@ mod tests {
     use crate::op::{DeviceProfile, Dispatch};
     use crate::ops::conv2d::Conv2dGradWeight;
     use crate::tensor::Window2d;
+
+    /// What `gemm/tiled` takes for granted, and what WebGPU guarantees of every device.
+    #[test]
+    fn tiles_are_what_the_kernel_can_do() {
+        for t in TILES {
+            assert!(t.threads() <= 256 && (t.m + t.n) * TILE_K * 4 <= 16 << 10, "{t:?}: limits");
+            assert!((t.m / 4 + t.n / 4) * (TILE_K / 4) <= t.threads(), "{t:?}: a block an invocation");
+            assert!(t.blocks_m <= 2 && t.blocks_n <= 2, "{t:?}: named sums");
+            let rows = [t.m / 4 / t.blocks_m, t.n / 4 / t.blocks_n];
+            assert!(rows.iter().all(|r| r.is_multiple_of(8)), "{t:?}: permuted rows");
+        }
+        assert!(TILED.text.contains(&format!("const TILE_K: u32 = {TILE_K}u;")));
+    }
 
     fn grad_weight(x: [usize; 4], kernel: usize, groups: usize, profile: &DeviceProfile) -> Vec<Dispatch> {
         let [n, h, w, c] = x;

@@ -65,12 +65,12 @@ impl Op for Conv2dGradInput {
         let (c_in_4, c_out_4) = g.vectors();
         let gemm = Gemm {
             operand: &GRAD_INPUT,
-            consts: Vec::new(),
+            consts: g.stride_consts(),
             size: [g.n * g.input[0] * g.input[1], g.c_in / g.groups, g.kernel[0] * g.kernel[1] * (g.c_out / g.groups)],
             groups: g.groups,
             vector: [c_out_4, c_out_4, c_in_4],
             params: g.params(&[
-                "h_in", "w_in", "c_in_group", "h_out", "w_out", "c_out", "c_out_group", "k_w", "stride_h", "stride_w",
+                "h_in", "w_in", "c_in_group", "h_out", "w_out", "c_out", "c_out_group", "k_w",
                 "dilation_h", "dilation_w", "pad_top", "pad_left",
             ]),
             activation: None,

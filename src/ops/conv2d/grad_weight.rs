@@ -61,12 +61,12 @@ impl Op for Conv2dGradWeight {
         let (c_in_4, c_out_4) = g.vectors();
         let gemm = Gemm {
             operand: &GRAD_WEIGHT,
-            consts: Vec::new(),
+            consts: g.stride_consts(),
             size: [g.taps(), g.c_out / g.groups, g.output_pixels()],
             groups: g.groups,
             vector: [c_in_4, c_out_4, c_out_4],
             params: g.params(&[
-                "h_in", "w_in", "c_in", "c_in_group", "h_out", "w_out", "c_out", "k_w", "stride_h", "stride_w", "dilation_h",
+                "h_in", "w_in", "c_in", "c_in_group", "h_out", "w_out", "c_out", "k_w", "dilation_h",
                 "dilation_w", "pad_top", "pad_left",
             ]),
             activation: None,

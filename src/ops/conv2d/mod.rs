@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::linalg::{Im2col, Matrix, Real, column_block_rows, for_each_chunk_with, matmul};
 use crate::op::Buffer::{Input, Output};
 use crate::op::{
-    Activation, Bound, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, Word, moved_bytes, shader,
+    Activation, Bound, ConstValue, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, Word, moved_bytes, shader,
 };
 use crate::tensor::{DType, Shape, TensorType, Window2d};
 use std::sync::Arc;
@@ -151,6 +151,11 @@ impl Geometry {
             other => unreachable!("no such parameter: {other}"),
         };
         names.iter().map(|&name| (name, value(name).into())).collect()
+    }
+
+    /// Strides as constants of an operand that would divide by them in its main loop.
+    fn stride_consts(&self) -> Vec<(&'static str, ConstValue)> {
+        vec![("STRIDE_H", self.stride[0].into()), ("STRIDE_W", self.stride[1].into())]
     }
 
     /// Whether the channels of a group of the input, and of the output, come in fours.
