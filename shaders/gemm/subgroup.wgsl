@@ -1,18 +1,59 @@
 // Main loop of the GEMM family for adapters whose workgroups run on CPU cores: a workgroup is one subgroup of LANES (4 or 8), which
-// needs no barrier. C[m, n] = epilogue(sum_k A[m, k] B[k, n]); an invocation keeps 8 rows of 4 columns. Each lane loads one vec4 of A,
-// and a broadcast hands it to all: a load at an address that isn't uniform costs such adapters a loop over lanes.
-// Dispatch: x and y count the tiles of 8 x (4 * LANES) (n fastest), z counts group * n_splits + split. Owner: src/ops/gemm.rs.
+// needs no barrier. C[m, n] = epilogue(sum_k A[m, k] B[k, n]); an invocation keeps all rows of the tile and 4 of its columns. Such
+// adapters load lane by lane, which costs more than the arithmetic: so tiles are large, and a step of 4 k loads each element of A
+// and B once. A lane's vec4 of A are handed to all lanes by broadcasts.
+// Dispatch: x and y count the tiles of (A_LOADS * LANES) x (4 * LANES) (n fastest), z counts group * n_splits + split.
+// Owner: src/ops/gemm.rs.
 
 const LANES: u32 = 8u;
+// vec4 of A that a lane loads in a step: 1, 2 or 4.
+const A_LOADS: u32 = 4u;
 
-// The rows or columns of A that a lane loads. Along k: row `lane` of k ..= k + 3. Else: rows 4 * (lane / 4) ..= + 3 of k + lane % 4.
-// With 4 lanes, a second load has the other four rows.
+// A lane's loads of A are LANES rows apart. Along k: row `lane` of k ..= k + 3. Else: rows 4 * (lane / 4) ..= + 3 of k + lane % 4.
 fn a_row(lane: u32) -> u32 {
     return select(lane / 4u * 4u, lane, A_ALONG_K);
 }
 
 fn a_step(lane: u32) -> u32 {
     return select(lane % 4u, 0u, A_ALONG_K);
+}
+
+// Four rows r of C gain the products of A[r, k ..= k + 3] with B, where av is what four lanes loaded.
+fn four_rows(bv: mat4x4<f32>, av: mat4x4<f32>, sum: mat4x4<f32>) -> mat4x4<f32> {
+    var rows = av;
+    if (!A_ALONG_K) {
+        rows = transpose(av);
+    }
+    return mat4x4<f32>(row(bv, rows[0], sum[0]), row(bv, rows[1], sum[1]), row(bv, rows[2], sum[2]), row(bv, rows[3], sum[3]));
+}
+
+fn lower_lanes(v: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(subgroupBroadcast(v, 0u), subgroupBroadcast(v, 1u), subgroupBroadcast(v, 2u), subgroupBroadcast(v, 3u));
+}
+
+// The last four lanes; only called where they aren't the first four, too.
+fn upper_lanes(v: vec4<f32>) -> mat4x4<f32> {
+    const FIRST: u32 = LANES - 4u;
+    return mat4x4<f32>(
+        subgroupBroadcast(v, FIRST),
+        subgroupBroadcast(v, FIRST + 1u),
+        subgroupBroadcast(v, FIRST + 2u),
+        subgroupBroadcast(v, FIRST + 3u),
+    );
+}
+
+// The LANES rows of a load.
+fn store_load(m: u32, n: u32, group: u32, split: u32, lower: mat4x4<f32>, upper: mat4x4<f32>) {
+    store(m, n, group, split, lower[0]);
+    store(m + 1u, n, group, split, lower[1]);
+    store(m + 2u, n, group, split, lower[2]);
+    store(m + 3u, n, group, split, lower[3]);
+    if (LANES > 4u) {
+        store(m + 4u, n, group, split, upper[0]);
+        store(m + 5u, n, group, split, upper[1]);
+        store(m + 6u, n, group, split, upper[2]);
+        store(m + 7u, n, group, split, upper[3]);
+    }
 }
 
 @compute @workgroup_size(LANES)
@@ -23,73 +64,67 @@ fn main(
 ) {
     let tile_ix = workgroup_ix(workgroup_id, n_workgroups);
     let tile_m = tile_ix / params.n_tiles;
-    let m = tile_m * 8u;
+    let m = tile_m * A_LOADS * LANES;
     let n = ((tile_ix - tile_m * params.n_tiles) * LANES + lane) * 4u;
     let group = workgroup_id.z / params.n_splits;
     let split = workgroup_id.z - group * params.n_splits;
     let k_begin = split * params.k_chunk;
     let k_end = min(k_begin + params.k_chunk, params.k);
 
-    let a_first = a_prepare(m + a_row(lane), group);
-    let a_second = a_prepare(m + 4u + a_row(lane), group);
-    let step = a_step(lane);
+    let m_load = m + a_row(lane);
+    let a_0 = a_prepare(m_load, group);
+    let a_1 = a_prepare(m_load + LANES, group);
+    let a_2 = a_prepare(m_load + 2u * LANES, group);
+    let a_3 = a_prepare(m_load + 3u * LANES, group);
     let b_state = b_block_prepare(n, group);
-    var s0 = vec4<f32>();
-    var s1 = vec4<f32>();
-    var s2 = vec4<f32>();
-    var s3 = vec4<f32>();
-    var s4 = vec4<f32>();
-    var s5 = vec4<f32>();
-    var s6 = vec4<f32>();
-    var s7 = vec4<f32>();
     let four = k_at(4u);
-    var a_position = k_at(k_begin + step);
+    var a_position = k_at(k_begin + a_step(lane));
     var b_position = k_at(k_begin);
+    // The rows of a load, from lower and upper lanes. Without a loop over the loads, whose iterations would count.
+    var lower_0 = mat4x4<f32>();
+    var lower_1 = mat4x4<f32>();
+    var lower_2 = mat4x4<f32>();
+    var lower_3 = mat4x4<f32>();
+    var upper_0 = mat4x4<f32>();
+    var upper_1 = mat4x4<f32>();
+    var upper_2 = mat4x4<f32>();
+    var upper_3 = mat4x4<f32>();
     for (var k = k_begin; k < k_end; k += 4u) {
-        let bv = b_block(b_state, b_position);
-        let first = a_load(a_first, a_position);
-        var second = first;
-        if (LANES == 4u) {
-            second = a_load(a_second, a_position);
-        }
-        // With 8 lanes the lower half's data are in lanes 4 to 7, with 4 lanes in the second load.
-        const LOWER: u32 = LANES - 4u;
-        let v0 = subgroupBroadcast(first, 0u);
-        let v1 = subgroupBroadcast(first, 1u);
-        let v2 = subgroupBroadcast(first, 2u);
-        let v3 = subgroupBroadcast(first, 3u);
-        let v4 = subgroupBroadcast(second, LOWER);
-        let v5 = subgroupBroadcast(second, LOWER + 1u);
-        let v6 = subgroupBroadcast(second, LOWER + 2u);
-        let v7 = subgroupBroadcast(second, LOWER + 3u);
         if (A_ALONG_K) {
-            s0 = row(bv, v0, s0);
-            s1 = row(bv, v1, s1);
-            s2 = row(bv, v2, s2);
-            s3 = row(bv, v3, s3);
-            s4 = row(bv, v4, s4);
-            s5 = row(bv, v5, s5);
-            s6 = row(bv, v6, s6);
-            s7 = row(bv, v7, s7);
-        } else {
-            s0 = row(bv, vec4<f32>(v0.x, v1.x, v2.x, v3.x), s0);
-            s1 = row(bv, vec4<f32>(v0.y, v1.y, v2.y, v3.y), s1);
-            s2 = row(bv, vec4<f32>(v0.z, v1.z, v2.z, v3.z), s2);
-            s3 = row(bv, vec4<f32>(v0.w, v1.w, v2.w, v3.w), s3);
-            s4 = row(bv, vec4<f32>(v4.x, v5.x, v6.x, v7.x), s4);
-            s5 = row(bv, vec4<f32>(v4.y, v5.y, v6.y, v7.y), s5);
-            s6 = row(bv, vec4<f32>(v4.z, v5.z, v6.z, v7.z), s6);
-            s7 = row(bv, vec4<f32>(v4.w, v5.w, v6.w, v7.w), s7);
+            b_position = a_position;
+        }
+        let bv = b_block(b_state, b_position);
+        let v_0 = a_load(a_0, a_position);
+        lower_0 = four_rows(bv, lower_lanes(v_0), lower_0);
+        if (LANES > 4u) {
+            upper_0 = four_rows(bv, upper_lanes(v_0), upper_0);
+        }
+        if (A_LOADS > 1u) {
+            let v_1 = a_load(a_1, a_position);
+            lower_1 = four_rows(bv, lower_lanes(v_1), lower_1);
+            if (LANES > 4u) {
+                upper_1 = four_rows(bv, upper_lanes(v_1), upper_1);
+            }
+        }
+        if (A_LOADS > 2u) {
+            let v_2 = a_load(a_2, a_position);
+            let v_3 = a_load(a_3, a_position);
+            lower_2 = four_rows(bv, lower_lanes(v_2), lower_2);
+            lower_3 = four_rows(bv, lower_lanes(v_3), lower_3);
+            if (LANES > 4u) {
+                upper_2 = four_rows(bv, upper_lanes(v_2), upper_2);
+                upper_3 = four_rows(bv, upper_lanes(v_3), upper_3);
+            }
         }
         a_position = k_add(a_position, four);
         b_position = k_add(b_position, four);
     }
-    store(m, n, group, split, s0);
-    store(m + 1u, n, group, split, s1);
-    store(m + 2u, n, group, split, s2);
-    store(m + 3u, n, group, split, s3);
-    store(m + 4u, n, group, split, s4);
-    store(m + 5u, n, group, split, s5);
-    store(m + 6u, n, group, split, s6);
-    store(m + 7u, n, group, split, s7);
+    store_load(m, n, group, split, lower_0, upper_0);
+    if (A_LOADS > 1u) {
+        store_load(m + LANES, n, group, split, lower_1, upper_1);
+    }
+    if (A_LOADS > 2u) {
+        store_load(m + 2u * LANES, n, group, split, lower_2, upper_2);
+        store_load(m + 3u * LANES, n, group, split, lower_3, upper_3);
+    }
 }

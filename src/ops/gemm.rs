@@ -50,6 +50,10 @@ pub const N_TILES: usize = TILES.len();
 const LONGEST_CHUNK: usize = 4096;
 /// Least of k that is worth a workgroup of its own and a second pass.
 const SHORTEST_CHUNK: usize = 256;
+/// Most of k for a core that runs workgroup after workgroup on the same part of A and B, which is to stay in its cache.
+const CACHED_CHUNK: usize = 1024;
+/// Most partial sums that are worth that, as they are written and read back.
+const CACHED_SUMS: usize = 1 << 20;
 
 /// A product to record.
 pub struct Gemm {
@@ -90,14 +94,19 @@ impl Gemm {
                 let tile = profile.tile.and_then(|i| TILES.get(i).copied()).or(by_size).unwrap_or(TILES[0]);
                 (tile, 256)
             }
-            MainLoop::Subgroup | MainLoop::Plain => {
+            MainLoop::Subgroup => {
                 let lanes = lanes(profile);
-                (Tile { m: 8, n: 4 * lanes, blocks_m: 1, blocks_n: 1 }, 16)
+                let loads = [1, 2].into_iter().find(|loads| m <= loads * lanes).unwrap_or(4);
+                (Tile { m: loads * lanes, n: 4 * lanes, blocks_m: 1, blocks_n: 1 }, 16)
             }
+            MainLoop::Plain => (Tile { m: 16, n: 8 * lanes(profile), blocks_m: 1, blocks_n: 1 }, 16),
         };
         let least = k.div_ceil(LONGEST_CHUNK);
         let most = (k / SHORTEST_CHUNK).max(least);
-        let n_splits = usize::div_ceil(wanted, n_tiles(tile)).clamp(least, most);
+        let cached = k.div_ceil(CACHED_CHUNK);
+        let for_cache =
+            if m * n * self.groups * cached <= CACHED_SUMS && profile.main_loop != MainLoop::Tiled { cached } else { 1 };
+        let n_splits = usize::div_ceil(wanted, n_tiles(tile)).max(for_cache).clamp(least, most);
         let k_chunk = k.div_ceil(n_splits).next_multiple_of(TILE_K);
         Cut { tile, k_chunk, n_splits: k.div_ceil(k_chunk) }
     }
@@ -132,7 +141,10 @@ impl Gemm {
                 .set("BLOCKS_M", tile.blocks_m)
                 .set("BLOCKS_N", tile.blocks_n)
                 .set("THREADS", tile.threads()),
-            MainLoop::Subgroup => kernel.set("LANES", lanes(profile)).with_subgroups(),
+            MainLoop::Subgroup => {
+                let lanes = lanes(profile);
+                kernel.set("LANES", lanes).set("A_LOADS", tile.m / lanes).with_subgroups()
+            }
             MainLoop::Plain => kernel.set("LANES", lanes(profile)),
         };
         let n_tiles = n.div_ceil(tile.n);
