@@ -37,18 +37,19 @@ fn k_add(p: Position, q: Position) -> Position {
     return add_digits(p, q, params.k_w, params.c_in_group);
 }
 
-// An output pixel's window: the input pixel under its first tap, and that pixel's first element, which need not lie inside.
+// An output pixel's window: the input pixel under its first tap, and that pixel's first element. They need not lie inside: a negative
+// number is a large one.
 struct AState {
-    h0: i32,
-    w0: i32,
+    h0: u32,
+    w0: u32,
     base: u32,
 }
 
 fn a_prepare(m: u32, group: u32) -> AState {
     let p = digits(min(m, params.m - 1u), params.h_out, params.w_out);
-    let h0 = i32(p.mid * params.stride_h) - i32(params.pad_top);
-    let w0 = i32(p.low * params.stride_w) - i32(params.pad_left);
-    let pixel = (p.high * params.h_in + u32(h0)) * params.w_in + u32(w0);
+    let h0 = p.mid * params.stride_h - params.pad_top;
+    let w0 = p.low * params.stride_w - params.pad_left;
+    let pixel = (p.high * params.h_in + h0) * params.w_in + w0;
     return AState(h0, w0, pixel * params.c_in + group * params.c_in_group);
 }
 
@@ -61,8 +62,7 @@ struct Tap {
 fn a_tap(s: AState, p: Position) -> Tap {
     let h = p.high * params.dilation_h;
     let w = p.mid * params.dilation_w;
-    // A negative coordinate is a large one.
-    let inside = (u32(s.h0) + h < params.h_in) & (u32(s.w0) + w < params.w_in) & in_k(p.k);
+    let inside = (s.h0 + h < params.h_in) & (s.w0 + w < params.w_in) & in_k(p.k);
     return Tap(s.base + ((h * params.w_in + w) * params.c_in + p.low), inside);
 }
 

@@ -44,8 +44,8 @@ fn k_add(p: Position, q: Position) -> Position {
 // An input pixel's place in the padded input, and the first element of its image's output. If the stride is 1, the first element
 // of the output pixel whose first tap it is, which need not lie inside.
 struct AState {
-    h: i32,
-    w: i32,
+    h: u32,
+    w: u32,
     base: u32,
 }
 
@@ -55,7 +55,7 @@ fn a_prepare(m: u32, group: u32) -> AState {
     let w = p.low + params.pad_left;
     let image = p.high * params.h_out * params.w_out;
     let pixel = select(image, image + h * params.w_out + w, UNIT_STRIDE);
-    return AState(i32(h), i32(w), pixel * params.c_out + group * params.c_out_group);
+    return AState(h, w, pixel * params.c_out + group * params.c_out_group);
 }
 
 // Element index of (pixel, k), and whether there is such an output pixel.
@@ -67,9 +67,9 @@ struct Tap {
 fn a_tap(s: AState, p: Position) -> Tap {
     let down = p.high * params.dilation_h;
     let right = p.mid * params.dilation_w;
-    // A negative coordinate is a large one.
-    let h_strided = u32(s.h) - down;
-    let w_strided = u32(s.w) - right;
+    // A negative number is a large one.
+    let h_strided = s.h - down;
+    let w_strided = s.w - right;
     if (UNIT_STRIDE) {
         let inside = (h_strided < params.h_out) & (w_strided < params.w_out) & in_k(p.k);
         return Tap(s.base - (down * params.w_out + right) * params.c_out + p.low, inside);

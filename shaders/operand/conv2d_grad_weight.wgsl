@@ -84,7 +84,7 @@ fn pixel_of(p: Position) -> Pixel {
     return Pixel(h, w, ((p.high * params.h_in + h) * params.w_in + w) * params.c_in, in_k(p.k));
 }
 
-// A negative coordinate is a large one.
+// A negative number is a large one.
 fn inside(t: Tap, p: Pixel) -> bool {
     return (p.h + t.h < params.h_in) & (p.w + t.w < params.w_in) & p.inside;
 }

@@ -87,18 +87,7 @@ impl Op for Matmul {
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
         let size = self.size(r.x(0), r.x(1))?;
-        let [m, n, k] = size;
-        let a_row = if self.transpose_a { m } else { k };
-        let b_row = if self.transpose_b { k } else { n };
-        let gemm = Gemm {
-            operand: &OPERAND,
-            consts: vec![("A_ALONG_K", (!self.transpose_a).into()), ("B_ALONG_K", self.transpose_b.into())],
-            size,
-            groups: 1,
-            vector: [a_row, b_row, n].map(|len| len.is_multiple_of(4)),
-            params: Vec::new(),
-            activation: self.activation,
-        };
+        let gemm = product(size, self.transpose_a, self.transpose_b, self.activation);
         let bias = (r.inputs().len() == 3).then_some(Input(2));
         gemm.record(r, Input(0), Input(1), bias, Output(0));
         Ok(())
@@ -115,6 +104,22 @@ impl Op for Matmul {
 
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Op>> {
         self.activation.is_none().then(|| Arc::new(Matmul { activation: Some(activation), ..self.clone() }) as Arc<dyn Op>)
+    }
+}
+
+/// The product `C[m, n]` of `A` [m, k] and `B` [k, n], each given that way round or transposed, to record.
+pub(super) fn product(size: [usize; 3], transpose_a: bool, transpose_b: bool, activation: Option<Activation>) -> Gemm {
+    let [m, n, k] = size;
+    let a_row = if transpose_a { m } else { k };
+    let b_row = if transpose_b { k } else { n };
+    Gemm {
+        operand: &OPERAND,
+        consts: vec![("A_ALONG_K", (!transpose_a).into()), ("B_ALONG_K", transpose_b.into())],
+        size,
+        groups: 1,
+        vector: [a_row, b_row, n].map(|len| len.is_multiple_of(4)),
+        params: Vec::new(),
+        activation,
     }
 }
 
@@ -155,7 +160,7 @@ impl Cpu for Matmul {
     }
 }
 
-static OPERAND: Source = shader!("operand/matmul");
+pub(super) static OPERAND: Source = shader!("operand/matmul");
 
 /// The list's entry.
 pub static DECLARATIONS: &[Declaration] = &[Declaration {

@@ -6,6 +6,7 @@ use crate::linalg::{Matrix, Real, for_each_chunk_with, matmul};
 use crate::op::Buffer::{Input, Output};
 use crate::op::{Bound, Cost, Cpu, CpuArgs, Gradient, Op, Recorder, expect_inputs, moved_bytes};
 use crate::ops::gemm::Gemm;
+use crate::ops::matmul::product;
 use crate::tensor::{DType, Shape, TensorType, Window2d};
 
 /// `dx` [n, h_in, w_in, c_in] from `dy` [n, h_out, w_out, c_out] and `w` [k_h, k_w, c_in / groups, c_out]: each `dy` times the
@@ -63,10 +64,15 @@ impl Op for Conv2dGradInput {
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
         let g = self.geometry(r.inputs())?;
         let (c_in_4, c_out_4) = g.vectors();
+        let size = [g.n * g.input[0] * g.input[1], g.c_in / g.groups, g.kernel[0] * g.kernel[1] * (g.c_out / g.groups)];
+        if g.is_pointwise() {
+            product(size, false, true, None).record(r, Input(0), Input(1), None, Output(0));
+            return Ok(());
+        }
         let gemm = Gemm {
             operand: &GRAD_INPUT,
             consts: g.stride_consts(),
-            size: [g.n * g.input[0] * g.input[1], g.c_in / g.groups, g.kernel[0] * g.kernel[1] * (g.c_out / g.groups)],
+            size,
             groups: g.groups,
             vector: [c_out_4, c_out_4, c_in_4],
             params: g.params(&[

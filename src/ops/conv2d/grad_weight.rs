@@ -6,6 +6,7 @@ use crate::linalg::{Matrix, Real, column_block_rows, map_indices, matmul};
 use crate::op::Buffer::{Input, Output};
 use crate::op::{Bound, Cost, Cpu, CpuArgs, Gradient, Op, Recorder, expect_inputs, moved_bytes};
 use crate::ops::gemm::Gemm;
+use crate::ops::matmul::product;
 use crate::tensor::{DType, Shape, TensorType, Window2d};
 
 /// `dw` [k_h, k_w, c_in / groups, c_out] from `x` [n, h_in, w_in, c_in] and `dy` [n, h_out, w_out, c_out]:
@@ -59,10 +60,15 @@ impl Op for Conv2dGradWeight {
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
         let g = self.geometry(r.inputs())?;
         let (c_in_4, c_out_4) = g.vectors();
+        let size = [g.taps(), g.c_out / g.groups, g.output_pixels()];
+        if g.is_pointwise() {
+            product(size, true, false, None).record(r, Input(0), Input(1), None, Output(0));
+            return Ok(());
+        }
         let gemm = Gemm {
             operand: &GRAD_WEIGHT,
             consts: g.stride_consts(),
-            size: [g.taps(), g.c_out / g.groups, g.output_pixels()],
+            size,
             groups: g.groups,
             vector: [c_in_4, c_out_4, c_out_4],
             params: g.params(&[

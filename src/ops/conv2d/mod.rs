@@ -9,10 +9,10 @@ pub use grad_input::Conv2dGradInput;
 pub use grad_weight::Conv2dGradWeight;
 
 use super::gemm::{self, Gemm};
-use super::matmul::{finish_rows, refuse_fused};
+use super::matmul::{self, finish_rows, refuse_fused};
 use super::reduce::{Reduce, Reduction};
 use crate::error::{Error, Result};
-use crate::linalg::{Im2col, Matrix, Real, column_block_rows, for_each_chunk_with, matmul};
+use crate::linalg::{self, Im2col, Matrix, Real, column_block_rows, for_each_chunk_with};
 use crate::op::Buffer::{Input, Output};
 use crate::op::{
     Activation, Bound, ConstValue, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, Word, moved_bytes, shader,
@@ -153,6 +153,12 @@ impl Geometry {
         names.iter().map(|&name| (name, value(name).into())).collect()
     }
 
+    /// Whether a window is a pixel: then the convolution is a matrix product of pixels by channels, and so are its gradients.
+    fn is_pointwise(&self) -> bool {
+        let ones = [self.kernel, self.stride] == [[1, 1]; 2];
+        ones && self.input == self.output && self.pad == [0, 0] && self.groups == 1
+    }
+
     /// Strides as constants of an operand that would divide by them in its main loop.
     fn stride_consts(&self) -> Vec<(&'static str, ConstValue)> {
         vec![("STRIDE_H", self.stride[0].into()), ("STRIDE_W", self.stride[1].into())]
@@ -224,10 +230,16 @@ impl Op for Conv2d {
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
         let g = self.geometry(r.inputs())?;
         let (c_in_4, c_out_4) = g.vectors();
+        let size = [g.output_pixels(), g.c_out / g.groups, g.taps()];
+        let bias = (r.inputs().len() == 3).then_some(Input(2));
+        if g.is_pointwise() {
+            matmul::product(size, false, false, self.activation).record(r, Input(0), Input(1), bias, Output(0));
+            return Ok(());
+        }
         let gemm = Gemm {
             operand: &CONV2D,
             consts: Vec::new(),
-            size: [g.output_pixels(), g.c_out / g.groups, g.taps()],
+            size,
             groups: g.groups,
             vector: [c_in_4, c_out_4, c_out_4],
             params: g.params(&[
@@ -236,7 +248,6 @@ impl Op for Conv2d {
             ]),
             activation: self.activation,
         };
-        let bias = (r.inputs().len() == 3).then_some(Input(2));
         gemm.record(r, Input(0), Input(1), bias, Output(0));
         Ok(())
     }
@@ -280,7 +291,7 @@ impl Cpu for Conv2d {
                     }
                     Matrix::new(columns.as_slice(), taps)
                 };
-                matmul(size, a, g.w_group(w, group), &mut y[group * c_out_group..], g.c_out, false, false);
+                linalg::matmul(size, a, g.w_group(w, group), &mut y[group * c_out_group..], g.c_out, false, false);
             }
             finish_rows(y, g.c_out, bias, self.activation);
         });
@@ -293,17 +304,17 @@ static GRAD_WEIGHT: Source = shader!("operand/conv2d_grad_weight");
 
 /// The list's entries.
 pub static DECLARATIONS: &[Declaration] = &[
-    Declaration { name: "conv2d", no_gradient: None, shaders: &[&CONV2D], cases: cases::conv2d },
+    Declaration { name: "conv2d", no_gradient: None, shaders: &[&CONV2D, &matmul::OPERAND], cases: cases::conv2d },
     Declaration {
         name: "conv2d_grad_input",
         no_gradient: None,
-        shaders: &[&GRAD_INPUT],
+        shaders: &[&GRAD_INPUT, &matmul::OPERAND],
         cases: cases::grad_input,
     },
     Declaration {
         name: "conv2d_grad_weight",
         no_gradient: None,
-        shaders: &[&GRAD_WEIGHT],
+        shaders: &[&GRAD_WEIGHT, &matmul::OPERAND],
         cases: cases::grad_weight,
     },
 ];
