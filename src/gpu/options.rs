@@ -45,6 +45,13 @@ impl GpuOptions {
                 None
             }
         });
+        let memory_budget = text("STRIATE_MEMORY_BUDGET").and_then(|v| {
+            let bytes = v.parse().ok();
+            if bytes.is_none() {
+                log::warn!("STRIATE_MEMORY_BUDGET={v} is no whole number of bytes: no budget is set");
+            }
+            bytes
+        });
         GpuOptions {
             default_limits: flag("STRIATE_DEFAULT_LIMITS"),
             main_loop,
@@ -55,7 +62,7 @@ impl GpuOptions {
             dump_wgsl: text("STRIATE_DUMP_WGSL").map(PathBuf::from),
             guard: false,
             max_binding_bytes: None,
-            memory_budget: text("STRIATE_MEMORY_BUDGET").and_then(|v| v.parse().ok()),
+            memory_budget,
         }
     }
 }

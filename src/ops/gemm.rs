@@ -94,7 +94,9 @@ impl Gemm {
             }
         };
         let least = k.div_ceil(LONGEST_CHUNK);
-        let most = (k / SHORTEST_CHUNK).max(least);
+        // The parts of all splits are one tensor, which is bound whole.
+        let bindable = usize::try_from(profile.max_binding_bytes / 4).unwrap_or(usize::MAX) / (m * n * self.groups);
+        let most = (k / SHORTEST_CHUNK).min(bindable).max(least);
         let n_splits = usize::div_ceil(wanted, n_tiles(tile)).clamp(least, most);
         let k_chunk = k.div_ceil(n_splits).next_multiple_of(TILE_K);
         Cut { tile, k_chunk, n_splits: k.div_ceil(k_chunk) }
