@@ -2,6 +2,7 @@
 //!
 //!     cargo run --release --example devices
 
+#[macro_use]
 mod common;
 
 use clap::Parser;

@@ -8,6 +8,7 @@
 //! it offers, and held to the limits that every WebGPU device has. The exit code is 0 if all passed, 1 if not, and 2 for arguments
 //! that make no sense and devices that don't open.
 
+#[macro_use]
 mod common;
 
 use clap::Parser;

@@ -360,7 +360,7 @@ impl Runtime {
             Inner::Cpu { runtime, .. } => {
                 let new = Buf::from_tensor(data);
                 if let Some(old) = runtime.state(name).filter(|old| !old.same_kind(&new)) {
-                    return Err(state_mismatch(name, old.len(), data));
+                    return Err(state_mismatch(name, (new.dtype(), new.len()), (old.dtype(), old.len())));
                 }
                 runtime.set_state(name, new);
                 Ok(())
@@ -421,8 +421,7 @@ fn check_states(runtime: &cpu::Runtime<f32>, plan: &Plan) -> Result<()> {
         let StorageKind::State(name) = &s.kind else { continue };
         let same = |state: &&Buf<f32>| state.dtype() == s.dtype && state.len() == s.elements;
         if let Some(state) = runtime.state(name).filter(|state| !same(state)) {
-            let got = format!("{} {}", s.elements, s.dtype);
-            return Err(Error::invalid("state", got, format!("{} {}", state.len(), state.dtype())).at(name));
+            return Err(state_mismatch(name, (s.dtype, s.elements), (state.dtype(), state.len())));
         }
     }
     Ok(())

@@ -207,7 +207,8 @@ impl Tensor {
     fn make(shape: Shape, len: usize, data: Data) -> Result<Tensor> {
         let want: Option<usize> = shape.dims().iter().try_fold(1usize, |n, &d| n.checked_mul(d));
         if want != Some(len) {
-            return Err(Error::invalid("tensor data", format!("{len} elements"), format!("as many as shape {shape} has")));
+            let want = want.map_or("fewer than it has".to_string(), |n| n.to_string());
+            return Err(Error::invalid("tensor data", format!("{len} elements"), format!("{want}, for shape {shape}")));
         }
         Ok(Tensor { shape, data })
     }

@@ -374,7 +374,7 @@ fn runs() {
                 let p = graph.state("p", ty.clone()).unwrap();
                 let part = graph.node(View { offset: 0, shape: [4].into() }, &[p]).unwrap();
                 let plan = device.plan(graph, &[part]).unwrap();
-                assert_invalid(runtime.load(plan).await, "p", "state", &format!("{} {}", ty.elements(), ty.dtype));
+                assert_invalid(runtime.load(plan).await, "p", "state", &format!("{} [{}]", ty.dtype, ty.elements()));
             }
         });
     }

@@ -267,10 +267,17 @@ fn images_that_cannot_be_predicted() {
     let shape = error(Tensor::f32([1, 5, 6, 2], vec![0.0; 60]).unwrap());
     assert!(shape.contains("[1, 5, 6, 2]") && shape.contains("[n, 6, 5, 2]"), "{shape}");
     let single = error(Tensor::f32([6, 5, 2], vec![0.0; 60]).unwrap());
-    assert!(single.contains("[n, 6, 5, 2]"), "{single}");
+    assert!(single.ends_with("[n, 6, 5, 2]; a single image is a batch of 1"), "{single}");
+    let channels_first = error(Tensor::f32([1, 2, 6, 5], vec![0.0; 60]).unwrap());
+    assert!(channels_first.ends_with("[n, 6, 5, 2]; channels come last"), "{channels_first}");
     assert!(error(Tensor::f32([0, 6, 5, 2], vec![]).unwrap()).contains("no dimension of 0"));
     let bytes = error(Tensor::u8([1, 6, 5, 2], vec![0; 60]).unwrap());
     assert!(bytes.contains("f32") && bytes.contains("u8"), "{bytes}");
+    let mut pictures = build(Sequential::new([6, 5, 2]).conv2d(4, 3));
+    let x = Tensor::f32([1, 6, 5, 2], vec![0.0; 60]).unwrap();
+    let classes = pictures.predict_classes(&x).unwrap_err().to_string();
+    assert!(classes.starts_with("conv2d: output shape: got [4, 3, 4], want [classes]; end the network"), "{classes}");
+    assert_eq!(pictures.predict_probabilities(&x).unwrap_err().to_string(), classes);
 }
 
 #[test]

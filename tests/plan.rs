@@ -415,6 +415,27 @@ fn tensors_larger_than_a_binding_or_a_buffer_are_refused() {
     Plan::new(g, &[y], Some(&DeviceProfile::baseline())).unwrap();
 }
 
+#[test]
+fn scratch_is_kept_below_a_binding_or_refused() {
+    let plan = |[m, n, k]: [usize; 3], max_binding_bytes: u64| {
+        let mut g = Graph::new();
+        let a = g.input("a", TensorType::f32([m, k])).unwrap();
+        let b = g.input("b", TensorType::f32([k, n])).unwrap();
+        g.set_scope("product");
+        let c = g.node(Matmul::new(false, false), &[a, b]).unwrap();
+        let max_buffer_bytes = 1 << 30;
+        Plan::new(g, &[c], Some(&DeviceProfile { max_binding_bytes, max_buffer_bytes, ..DeviceProfile::baseline() }))
+    };
+    // Parts of 1 MiB, of which more than three would be made where they can be bound.
+    let scratch = |limit| plan([512, 512, 1536], limit).unwrap().steps[0].temps[0].1.bytes();
+    assert_eq!((scratch(128 << 20), scratch(7 << 19)), (4 << 20, 3 << 20));
+    // k is too long for one chain of additions, and two parts are larger than what is multiplied.
+    let size = [8192, 8192, 8192];
+    plan(size, 512 << 20).unwrap();
+    let (reason, _) = refused(plan(size, 300 << 20));
+    assert!(reason.contains("scratch of 'product' takes 536870912 bytes"), "{reason}");
+}
+
 /// A graph with a state `p` and the inputs that an update needs.
 fn updating() -> (Graph, [Value; 4]) {
     let mut g = Graph::new();

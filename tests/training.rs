@@ -2,10 +2,17 @@
 //! answered with.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may stop at what they don't expect.
 
+mod common;
+
+use common::{devices, gpu};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 use striate::data::{self, Dataset};
+use striate::device::{GpuOptions, GpuStats};
+use striate::graph::{Memory, StorageKind};
 use striate::nn::{Conv2d, Init, Model, Sequential};
 use striate::train::{Adadelta, Adam, Fit, MeanSquaredError, Optimizer, Progress, Schedule, Sgd, SoftmaxCrossEntropy};
 use striate::{Device, Seed, Tensor, op};
@@ -82,10 +89,8 @@ fn ten_losses_on_the_cpu() {
 
 #[test]
 fn ten_losses_on_the_gpu() {
-    match Device::named("gpu") {
-        Ok(device) if device.backend() != "cpu" => compare_with_pytorch(&device),
-        found => assert!(std::env::var("STRIATE_ALLOW_NO_GPU").is_ok_and(|v| v == "1"), "no GPU: {found:?}"),
-    }
+    let Some(device) = gpu("ten losses", GpuOptions::from_env()) else { return };
+    compare_with_pytorch(&device);
 }
 
 /// Images of 6 by 6 with 3 classes: class 0 bright on the left, 1 on the right, 2 below, with noise.
@@ -148,16 +153,117 @@ fn history_counts_and_validation_match_evaluate() {
 #[test]
 fn same_seed_same_bits() {
     let (train, test) = shapes(50).split_at(40).unwrap();
-    let run = |seed, progress| {
-        let mut model = small().build(&Device::cpu(), Seed(seed)).unwrap();
+    let run = |device: &Device, seed, progress| {
+        let mut model = small().build(device, Seed(seed)).unwrap();
         let fit = Fit::epochs(2).batch(16).progress(progress).validate(&test).schedule(Schedule::Cosine { last: 0.1 });
         let history = model.fit(&train, fit).unwrap();
         let losses: Vec<_> = history.epochs.iter().map(|e| (e.loss.to_bits(), e.val_loss.map(f64::to_bits))).collect();
         (losses, model.weights().unwrap())
     };
-    let first = run(1, Progress::Silent);
-    assert_eq!(first, run(1, Progress::Bar));
-    assert_ne!(first, run(2, Progress::Silent));
+    for device in devices("training twice") {
+        let first = run(&device, 1, Progress::Silent);
+        assert_eq!(first, run(&device, 1, Progress::Bar), "{device}");
+        assert_ne!(first, run(&device, 2, Progress::Silent), "{device}");
+    }
+}
+
+#[test]
+fn a_step_is_one_submit_and_only_the_first_epoch_allocates() {
+    let Some(device) = gpu("counting submits", GpuOptions::default()) else { return };
+    // Batches of 16, 16, 16, 16 and 8, and one for validation.
+    let (train, test) = shapes(90).split_at(72).unwrap();
+    let run = |epochs| {
+        let mut model = small().build(&device, Seed(3)).unwrap();
+        let (before, clock) = (device.stats().unwrap(), Instant::now());
+        let history = model.fit(&train, silent(epochs).batch(16).validate(&test)).unwrap();
+        assert_eq!(history.steps, 5 * epochs as u64);
+        // Metrics are looked at once a second, a read of the health and one of the sums.
+        let looks = 2 * clock.elapsed().as_secs() as i64;
+        let after = device.stats().unwrap();
+        (before, after, looks, model)
+    };
+    // Makes the pipelines.
+    run(1);
+    let (one, three) = (run(1), run(3));
+    let made = |r: &(GpuStats, GpuStats, i64, Model)| (r.1.buffers - r.0.buffers, r.1.pipelines - r.0.pipelines);
+    assert_eq!((made(&three), made(&one).1), (made(&one), 0), "buffers and pipelines made");
+    // For each of the two epochs more: five steps, a run of evaluation, and the reads after both.
+    let submits = |r: &(GpuStats, GpuStats, i64, Model)| (r.1.submits - r.0.submits) as i64;
+    let late = submits(&three) - submits(&one) - 2 * (5 + 1 + 2 + 2);
+    assert!((-one.2..=three.2).contains(&late), "{late} submits too many");
+    let dispatches = |r: &(GpuStats, GpuStats, i64, Model)| r.1.dispatches - r.0.dispatches;
+    let plans = three.3.plans();
+    let of = |what: &str| plans.iter().find(|(key, _)| key.starts_with(what)).unwrap().1.n_dispatches() as u64;
+    assert_eq!(dispatches(&three) - dispatches(&one), 2 * (4 * of("train 16,") + of("train 8,") + of("evaluate 18,")));
+}
+
+#[test]
+fn a_model_takes_the_memory_of_its_plans() {
+    let (train, test) = shapes(90).split_at(72).unwrap();
+    for device in [Some(Device::cpu()), gpu("counting memory", GpuOptions::default())].into_iter().flatten() {
+        let mut model = small().build(&device, Seed(3)).unwrap();
+        model.fit(&train, silent(1).batch(16).validate(&test)).unwrap();
+        model.predict(test.images()).unwrap();
+        let plans = model.plans();
+        // Two of training, one of evaluation, one of prediction; states are shared.
+        assert_eq!(plans.len(), 4);
+        let mut states = BTreeMap::new();
+        for s in plans.values().flat_map(|p| &p.storages) {
+            if let StorageKind::State(name) = &s.kind {
+                states.insert(name.as_str(), s.bytes());
+            }
+        }
+        let sum = |part: fn(Memory) -> u64| plans.values().map(|p| part(p.memory())).sum::<u64>();
+        let memory = model.memory();
+        assert_eq!(memory.states, states.values().sum::<u64>(), "{device}");
+        assert_eq!((memory.inputs, memory.scratch), (sum(|m| m.inputs), sum(|m| m.scratch)), "{device}");
+        assert_eq!(memory.uniforms, sum(|m| m.uniforms), "{device}");
+        // One buffer more, for states on their way to the host: the page of parameters, when training has ended.
+        let own = if device.stats().is_some() { states["parameters/0"] } else { 0 };
+        assert_eq!(memory.staging, sum(|m| m.staging) + own, "{device}");
+    }
+}
+
+#[test]
+fn parameters_in_several_pages_train_alike() {
+    // The first dense layer's weight of 32 KiB lies in pieces, and the training set of 14 KiB stays on the host.
+    let small = GpuOptions { max_binding_bytes: Some(16 << 10), guard: true, ..GpuOptions::default() };
+    let Some(paged) = gpu("parameters in pages", small) else { return };
+    let Some(whole) = gpu("parameters in pages", GpuOptions::default()) else { return };
+    let (train, test) = shapes(120).split_at(100).unwrap();
+    let net = || Sequential::new([6, 6, 1]).conv2d(8, 3).relu().flatten().dense(64).relu().dropout(0.1).dense(3);
+    let fit = || silent(3).batch(16).optimizer(Sgd::new(0.05).momentum(0.9)).validate(&test);
+    let mut models = [&paged, &whole].map(|device| net().build(device, Seed(11)).unwrap());
+    let start = models.each_mut().map(|m| m.weights().unwrap());
+    assert_eq!(start[0], start[1]);
+    let histories = models.each_mut().map(|m| m.fit(&train, fit()).unwrap());
+    let states = |m: &Model, prefix: &str| {
+        let kinds = m.plans().into_iter().filter(|(key, _)| key.starts_with("train")).flat_map(|(_, p)| p.storages.clone());
+        let names = kinds.filter_map(|s| match s.kind {
+            StorageKind::State(name) if name.starts_with(prefix) => Some(name),
+            _ => None,
+        });
+        names.collect::<std::collections::BTreeSet<_>>().len()
+    };
+    assert_eq!(models.each_ref().map(|m| states(m, "parameters/")), [4, 1]);
+    assert_eq!(models.each_ref().map(|m| states(m, "data/")), [0, 2]);
+    let close = |a: &Tensor, b: &Tensor| {
+        let pairs = a.as_f32().unwrap().iter().zip(b.as_f32().unwrap());
+        let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, |worst: f32, e| if e > worst || e.is_nan() { e } else { worst });
+        assert!(worst <= 1e-6, "{worst}");
+        worst
+    };
+    let trained = models.each_mut().map(|m| m.weights().unwrap());
+    assert_ne!(trained[0], start[0]);
+    let worst = trained[0].iter().zip(&trained[1]).map(|(a, b)| close(&a.1, &b.1)).fold(0.0, f32::max);
+    println!("largest difference of a weight: {worst:.1e}");
+    let last = histories.each_ref().map(|h| *h.epochs.last().unwrap());
+    assert!((last[0].loss - last[1].loss).abs() < 1e-6 && (last[0].val_loss.unwrap() - last[1].val_loss.unwrap()).abs() < 1e-6);
+    // Weights go from one to the other as they are, and make the same predictions.
+    let [paged, whole] = &mut models;
+    paged.set_weights(&trained[1]).unwrap();
+    assert_eq!(paged.weights().unwrap(), trained[1]);
+    close(&paged.predict(test.images()).unwrap(), &whole.predict(test.images()).unwrap());
 }
 
 #[test]
@@ -233,9 +339,19 @@ fn mistakes_in_settings_and_data_are_named() {
     assert!(error(silent(1).loss(SoftmaxCrossEntropy::smoothed(1.5))).starts_with("label smoothing: got 1.5"));
     assert!(error(silent(1).schedule(Schedule::Cosine { last: 2.0 })).contains("got 2"));
 
+    let many = Dataset::new(Tensor::u8([70_000, 1, 1, 1], vec![0; 70_000]).unwrap(), vec![0; 70_000], 3).unwrap();
+    let mut tiny = cpu(Sequential::new([1, 1, 1]).flatten().dense(3));
+    let large = tiny.fit(&many, silent(1).batch(70_000)).unwrap_err().to_string();
+    assert!(large.starts_with("batch size: got 70000, want at most 65536"), "{large}");
+    // A cosine over more steps than can be counted.
+    let stopped = silent(usize::MAX).batch(1000).schedule(Schedule::Cosine { last: 0.0 });
+    assert!(tiny.fit(&many, stopped.stop_flag(Arc::new(AtomicBool::new(true)))).unwrap().stopped);
+
     let fit_to = |net: Sequential| cpu(net).fit(&data, silent(1)).unwrap_err().to_string();
     let image = fit_to(Sequential::new([5, 6, 1]).flatten().dense(3));
     assert!(image.starts_with("shapes: image shape: got [6, 6, 1], want [5, 6, 1]"), "{image}");
+    let channels_first = fit_to(Sequential::new([6, 1, 6]).flatten().dense(3));
+    assert!(channels_first.ends_with("the model's input; channels come last"), "{channels_first}");
     let classes = fit_to(Sequential::new([6, 6, 1]).flatten().dense(10).named("digits"));
     assert!(classes.starts_with("shapes: number of classes: got 3, want 10") && classes.contains("'digits'"), "{classes}");
     let softmax = fit_to(Sequential::new([6, 6, 1]).flatten().dense(3).softmax());

@@ -1,7 +1,7 @@
 //! Digits as text, with what the network makes of them.
 
-use anyhow::{Context, Result, ensure};
-use image::imageops::{self, FilterType};
+use crate::photo::SIDE;
+use anyhow::Result;
 use std::path::Path;
 use striate::Tensor;
 use striate::data::Dataset;
@@ -9,7 +9,6 @@ use striate::nn::Model;
 
 /// Digits side by side; with a border of two pixels cut off, three fit into 80 columns.
 const PER_ROW: usize = 3;
-const SIDE: usize = 28;
 const BORDER: usize = 2;
 
 /// From dark to bright.
@@ -38,21 +37,11 @@ pub fn show(model: &mut Model, test: &Dataset) -> Result<()> {
     Ok(())
 }
 
-/// Prints a picture from a file as the network sees it, and what it makes of it.
-pub fn show_photo(model: &mut Model, path: &Path) -> Result<()> {
-    let picture = image::open(path).with_context(|| format!("{}", path.display()))?.to_luma8();
-    ensure!(picture.width() > 0 && picture.height() > 0, "{}: the picture is empty", path.display());
-    // MNIST's digits are bright on black, centred, and fill 20 of 28 pixels.
-    let mut pixels: Vec<f32> = Vec::with_capacity(SIDE * SIDE);
-    let small = imageops::resize(&picture, SIDE as u32, SIDE as u32, FilterType::Triangle);
-    let mean = small.pixels().map(|p| f32::from(p.0[0])).sum::<f32>() / (SIDE * SIDE) as f32;
-    for p in small.pixels() {
-        let v = f32::from(p.0[0]) / 255.0;
-        pixels.push(if mean > 127.0 { 1.0 - v } else { v });
-    }
-    let logits = model.predict(&Tensor::f32([1, SIDE, SIDE, 1], pixels.clone())?)?;
+/// Prints a photo as the network sees it, and what it makes of it.
+pub fn show_photo(model: &mut Model, path: &Path, pixels: &[f32]) -> Result<()> {
+    let logits = model.predict(&Tensor::f32([1, SIDE, SIDE, 1], pixels.to_vec())?)?;
     println!("{}", path.display());
-    print_row(&[drawn(&pixels, logits.as_f32()?, None)]);
+    print_row(&[drawn(pixels, logits.as_f32()?, None)]);
     Ok(())
 }
 
@@ -78,7 +67,7 @@ fn print_row(digits: &[Drawn]) {
     let width = SIDE - 2 * BORDER;
     let line = |texts: Vec<&str>| {
         let padded: Vec<String> = texts.iter().map(|t| format!("{t:width$}")).collect();
-        println!("  {}", padded.join("  ").trim_end());
+        println!("{}", format!("  {}", padded.join("  ")).trim_end());
     };
     line(digits.iter().map(|d| d.title.as_str()).collect());
     for i in 0..digits.first().map_or(0, |d| d.lines.len()) {

@@ -2,13 +2,18 @@
 //!
 //! `cargo run --release --example mnist` trains the default model for three epochs; `-- --help` lists what can be changed.
 
+#[macro_use]
+#[path = "../common/mod.rs"]
+mod common;
 mod digits;
 mod models;
+mod photo;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use models::Network;
 use sha2::{Digest, Sha256};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,17 +33,17 @@ struct Args {
     #[arg(long, value_enum)]
     optimizer: Option<Optimizer>,
     /// Learning rate [default: the optimizer's].
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     lr: Option<f64>,
     /// How the learning rate changes: not at all, or by a cosine down to 0 [default: what suits the network].
     #[arg(long, value_enum)]
     schedule: Option<Decay>,
     /// Images a step [default: what suits the network].
     #[arg(long)]
-    batch: Option<usize>,
-    /// Passes over the training set.
-    #[arg(long, default_value_t = 3)]
-    epochs: usize,
+    batch: Option<NonZeroUsize>,
+    /// Passes over the training set [default: 3].
+    #[arg(long)]
+    epochs: Option<NonZeroUsize>,
     /// Seed of everything random: initial weights, dropout, order of the images.
     #[arg(long, default_value_t = 42)]
     seed: u64,
@@ -50,8 +55,8 @@ struct Args {
     data: PathBuf,
     /// Train on the first N images only.
     #[arg(long, value_name = "N")]
-    limit: Option<usize>,
-    /// Pictures of digits of your own (PNG or JPEG) to try after training.
+    limit: Option<NonZeroUsize>,
+    /// Pictures of digits of your own (PNG or JPEG), one in each, to try after training.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     photo: Vec<PathBuf>,
     /// Print a line of JSON at the end.
@@ -87,15 +92,17 @@ impl Optimizer {
 }
 
 fn main() -> Result<()> {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    common::start_logging();
     let args = Args::parse();
+    // What is wrong with them shows before training and not after it.
+    let photos = args.photo.iter().map(|path| Ok((path, photo::read(path)?))).collect::<Result<Vec<_>>>()?;
     let device = match &args.device {
         Some(name) => Device::named(name)?,
         None => Device::best()?,
     };
     let (train, test) = data::mnist(&args.data)?;
     let train = match args.limit {
-        Some(n) => train.take(n.min(train.len())).context("--limit")?,
+        Some(n) => train.take(n.get().min(train.len()))?,
         None => train,
     };
     let mut model = args.model.build(&device, Seed(args.seed))?;
@@ -111,8 +118,8 @@ fn main() -> Result<()> {
     }
     println!("\nTest accuracy {:.2}%, loss {:.4}.\n", 100.0 * score.accuracy, score.loss);
     digits::show(&mut model, &test)?;
-    for photo in &args.photo {
-        digits::show_photo(&mut model, photo)?;
+    for (path, pixels) in &photos {
+        digits::show_photo(&mut model, path, pixels)?;
     }
     if args.json {
         println!("{}", report(&mut model, &args, &history, seconds, &score)?);
@@ -126,11 +133,14 @@ fn fit(model: &mut Model, args: &Args, train: &Dataset, test: &Dataset) -> Resul
     ctrlc::set_handler(move || {
         // The first Ctrl-C ends training after the step; a second one ends the program.
         if flag.swap(true, Ordering::Relaxed) {
+            // The shell's prompt gets a line of its own.
+            eprintln!();
             std::process::exit(130);
         }
     })?;
     let recipe = args.model.recipe();
-    let fit = Fit::epochs(args.epochs).batch(args.batch.unwrap_or(recipe.batch)).validate(test).stop_flag(stop);
+    let (epochs, batch) = (args.epochs.map_or(3, NonZeroUsize::get), args.batch.map_or(recipe.batch, NonZeroUsize::get));
+    let fit = Fit::epochs(epochs).batch(batch).validate(test).stop_flag(stop);
     let fit = match args.schedule.unwrap_or(recipe.schedule) {
         Decay::Constant => fit,
         Decay::Cosine => fit.schedule(Schedule::Cosine { last: 0.0 }),

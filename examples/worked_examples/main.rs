@@ -4,6 +4,7 @@
 //!     cargo run --release --example worked_examples
 //!     cargo run --release --example worked_examples -- --only 3 --device gpu
 
+#[macro_use]
 #[path = "../common/mod.rs"]
 mod common;
 mod grid;

@@ -24,7 +24,7 @@ impl Dataset {
     /// # Errors
     ///
     /// [`Error::Invalid`] if the images have another type or rank, there are none, labels are more or fewer than images, a label
-    /// isn't below `classes`, or an f32 image holds a NaN or an infinity; the first wrong sample is named.
+    /// isn't below `classes`, `classes` is 0, or an f32 image holds a NaN or an infinity; the first wrong sample is named.
     pub fn new(images: Tensor, labels: Vec<u32>, classes: usize) -> Result<Dataset> {
         let scale = match images.dtype() {
             DType::U8 => 1.0 / 255.0,
@@ -35,6 +35,9 @@ impl Dataset {
         images.shape().clone().checked("images")?;
         if labels.len() != n {
             return Err(Error::invalid("number of labels", labels.len(), format!("{n}, the number of images")));
+        }
+        if classes == 0 {
+            return Err(Error::invalid("number of classes", 0, "at least 1"));
         }
         if let Some((i, &label)) = labels.iter().enumerate().find(|&(_, &label)| label as usize >= classes) {
             return Err(Error::invalid(format!("label of sample {i}"), label, format!("below {classes}, the number of classes")));
@@ -296,7 +299,7 @@ mod tests {
         assert!(error(images(3), vec![0; 2], 2).contains("got 2, want 3"));
         let label = error(images(3), vec![0, 7, 9], 5);
         assert!(label.contains("label of sample 1: got 7, want below 5"), "{label}");
-        assert!(error(images(1), vec![0], 0).contains("below 0"));
+        assert!(error(images(1), vec![0], 0).contains("number of classes: got 0"));
         assert!(error(Tensor::u8([3, 2], vec![0; 6]).unwrap(), vec![0; 3], 1).contains("4 dimensions"));
         assert!(error(Tensor::u32([1, 1, 1, 1], vec![0]).unwrap(), vec![0], 1).contains("u8 or f32"));
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {

@@ -47,6 +47,13 @@ impl GpuOptions {
                 None
             }
         });
+        let memory_budget = text("STRIATE_MEMORY_BUDGET").and_then(|v| {
+            let bytes = v.parse().ok();
+            if bytes.is_none() {
+                log::warn!("STRIATE_MEMORY_BUDGET={v} is no whole number of bytes: no budget is set");
+            }
+            bytes
+        });
         GpuOptions {
             default_limits: flag("STRIATE_DEFAULT_LIMITS"),
             main_loop,
@@ -58,7 +65,7 @@ impl GpuOptions {
             guard: false,
             max_binding_bytes: None,
             max_workgroups: None,
-            memory_budget: text("STRIATE_MEMORY_BUDGET").and_then(|v| v.parse().ok()),
+            memory_budget,
         }
     }
 }

@@ -55,6 +55,8 @@ struct Ready {
     params_offset: u32,
     grid: [u32; 3],
     name: &'static str,
+    /// Index of its node.
+    node: usize,
 }
 
 impl Runtime {
@@ -91,10 +93,7 @@ impl Runtime {
             storages.push(match &s.kind {
                 StorageKind::State(name) => match self.states.get(name) {
                     Some(state) if state.dtype == s.dtype && state.elements == s.elements => state.buffer.clone(),
-                    Some(state) => {
-                        let got = format!("{} {}", s.elements, s.dtype);
-                        return Err(Error::invalid("state", got, format!("{} {}", state.elements, state.dtype)).at(name));
-                    }
+                    Some(state) => return Err(state_mismatch(name, (s.dtype, s.elements), (state.dtype, state.elements))),
                     None => self.make_state(name, s.dtype, s.elements, s.bytes()),
                 },
                 StorageKind::Input(_) => self.storage_buffer("input", s.bytes(), false),
@@ -117,7 +116,7 @@ impl Runtime {
                 params.resize(params.len().next_multiple_of(gpu.profile().uniform_alignment as usize), 0);
                 let pipeline = gpu.pipeline(&d.kernel, &d.bindings)?;
                 let bind_group = self.bind(&plan, step, d, &pipeline, &storages, &uniforms);
-                ready.push(Ready { pipeline, bind_group, params_offset, grid: d.grid, name: d.kernel.name });
+                ready.push(Ready { pipeline, bind_group, params_offset, grid: d.grid, name: d.kernel.name, node: step.node });
             }
             steps.push(first..ready.len());
         }
@@ -257,7 +256,7 @@ impl Runtime {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for r in ready {
                 if gpu.options.trace {
-                    log::trace!("dispatch {} {:?}", r.name, r.grid);
+                    log::trace!("dispatch {} {:?} for {}", r.name, r.grid, p.plan.graph.nodes()[r.node].name);
                 }
                 pass.set_pipeline(&r.pipeline.pipeline);
                 pass.set_bind_group(0, &r.bind_group, &[r.params_offset]);
@@ -371,7 +370,7 @@ impl Runtime {
         let ty = data.tensor_type();
         let buffer = match self.states.get(name) {
             Some(s) if s.dtype == ty.dtype && s.elements == ty.elements() => s.buffer.clone(),
-            Some(s) => return Err(state_mismatch(name, s.elements, data)),
+            Some(s) => return Err(state_mismatch(name, (ty.dtype, ty.elements()), (s.dtype, s.elements))),
             None => {
                 let gpu = self.gpu.clone();
                 let bytes = (ty.bytes() as u64).next_multiple_of(4);

@@ -7,7 +7,7 @@ use super::memory::{self, Lifetime};
 use super::{Graph, Origin};
 use crate::error::{Error, Result};
 use crate::op::{DeviceProfile, Dispatch, Recorder, Value};
-use crate::tensor::{DType, Tensor, TensorType};
+use crate::tensor::{DType, TensorType};
 use std::collections::HashMap;
 
 /// Where a tensor lies.
@@ -289,8 +289,8 @@ impl Plan {
         let largest = self.storages.iter().map(Storage::bytes).max().unwrap_or(0);
         let reason = if largest > profile.max_buffer_bytes {
             format!("a tensor takes {largest} bytes, and a buffer holds at most {}", profile.max_buffer_bytes)
-        } else if let Some((bytes, name)) = self.largest_binding().filter(|(b, _)| *b > profile.max_binding_bytes) {
-            format!("'{name}' takes {bytes} bytes, and a binding at most {}", profile.max_binding_bytes)
+        } else if let Some((bytes, what)) = self.largest_binding().filter(|(b, _)| *b > profile.max_binding_bytes) {
+            format!("{what} takes {bytes} bytes, and a binding at most {}", profile.max_binding_bytes)
         } else if let Some(budget) = profile.memory_budget.filter(|&b| self.memory.total() > b) {
             format!("it takes {} bytes, and the memory budget is {budget}", self.memory.total())
         } else {
@@ -299,15 +299,22 @@ impl Plan {
         Err(Error::DoesNotFit { device: "this device".to_string(), reason, table: self.table(8) })
     }
 
-    fn largest_binding(&self) -> Option<(u64, &str)> {
-        // A view binds nothing itself; its readers do.
-        let bind = self.steps.iter().map(|s| (s, &self.graph.nodes()[s.node])).filter(|(_, node)| node.op.view().is_none());
-        let bound = bind.flat_map(|(s, node)| {
+    /// Bytes of the largest tensor that a dispatch binds, and what it is.
+    fn largest_binding(&self) -> Option<(u64, String)> {
+        let mut largest: Option<(u64, &str, &str)> = None;
+        for step in &self.steps {
+            let node = &self.graph.nodes()[step.node];
+            // A view binds nothing itself; its readers do.
+            if node.op.view().is_some() {
+                continue;
+            }
             let values = node.inputs.iter().chain(&node.outputs);
-            let temps = s.temps.iter().map(|(_, t)| (device_bytes(t.dtype, t.elements()), node.name.as_str()));
-            values.map(|&v| (self.value_bytes(v), self.graph.info(v).name.as_str())).chain(temps)
-        });
-        bound.max_by_key(|(b, _)| *b)
+            let values = values.map(|&v| (self.value_bytes(v), "", self.graph.info(v).name.as_str()));
+            let temps =
+                step.temps.iter().map(|(_, ty)| (device_bytes(ty.dtype, ty.elements()), "scratch of ", node.name.as_str()));
+            largest = values.chain(temps).chain(largest).max_by_key(|(bytes, ..)| *bytes);
+        }
+        largest.map(|(bytes, what, name)| (bytes, format!("{what}'{name}'")))
     }
 
     /// The `n` largest tensors with their names, types and bytes, one a line.
@@ -439,7 +446,8 @@ pub(crate) fn unknown_state(name: &str) -> Error {
     Error::invalid("state", format!("'{name}'"), "the name of a state of a loaded plan")
 }
 
-/// An error for data that don't fit the state they are for.
-pub(crate) fn state_mismatch(name: &str, elements: usize, data: &Tensor) -> Error {
-    Error::invalid("state", data.tensor_type(), format!("{elements} elements of the type that it has")).at(name)
+/// An error for a state that has another type or number of elements already.
+pub(crate) fn state_mismatch(name: &str, got: (DType, usize), has: (DType, usize)) -> Error {
+    let [got, has] = [got, has].map(|(dtype, elements)| TensorType::new(dtype, [elements]));
+    Error::invalid("state", got, format!("{has}, as it is")).at(name)
 }

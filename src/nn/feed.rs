@@ -2,6 +2,7 @@
 
 use super::Model;
 use crate::data::Dataset;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::op::Value;
@@ -9,8 +10,10 @@ use crate::ops::gather_rows::GatherRows;
 use crate::tensor::{Shape, Tensor, TensorType};
 use std::sync::Weak;
 
-/// Largest binding of a device that doesn't say: WebGPU's default limit.
-pub(crate) const DEFAULT_BINDING_BYTES: u64 = 128 << 20;
+/// Largest binding; on the CPU backend, which has no such limit, WebGPU's default.
+pub(super) fn max_binding_bytes(device: &Device) -> u64 {
+    device.profile().map_or(128 << 20, |p| p.max_binding_bytes)
+}
 
 /// Where a program finds the samples.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -100,6 +103,14 @@ impl DataPorts {
     }
 }
 
+/// A word for users whose samples have the channels where PyTorch has them.
+pub(super) fn advice(got: &[usize], want: &Shape) -> &'static str {
+    match *want.dims() {
+        [h, w, c] if got == [c, h, w] => "; channels come last",
+        _ => "",
+    }
+}
+
 fn names(slot: usize) -> [String; 2] {
     [format!("data/{slot}/images"), format!("data/{slot}/labels")]
 }
@@ -111,7 +122,8 @@ impl Model {
         if got == *want {
             Ok(())
         } else {
-            Err(Error::invalid("image shape", got, format!("{want}, the model's input")).at(data.name()))
+            let advice = advice(got.dims(), want);
+            Err(Error::invalid("image shape", got, format!("{want}, the model's input{advice}")).at(data.name()))
         }
     }
 
@@ -128,7 +140,7 @@ impl Model {
         let slot = match free {
             Some(slot) => slot,
             None => {
-                let limit = self.max_binding_bytes();
+                let limit = max_binding_bytes(self.device());
                 let bytes = |ty: &TensorType| (ty.bytes() + 4 * ty.shape.dims()[0]) as u64;
                 let taken: u64 = self.resident.iter().map(|r| bytes(&r.images)).sum();
                 if bytes(&images) > limit / 2 || taken + bytes(&images) > limit {
@@ -146,9 +158,5 @@ impl Model {
             None => self.resident.push(resident),
         }
         Ok(Source::Resident(slot))
-    }
-
-    pub(crate) fn max_binding_bytes(&self) -> u64 {
-        self.device().profile().map_or(DEFAULT_BINDING_BYTES, |p| p.max_binding_bytes)
     }
 }

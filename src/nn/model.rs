@@ -1,16 +1,16 @@
 //! A model: layers with parameters on a device, and the programs made of them.
 
 use super::Mode;
-use super::feed::{DEFAULT_BINDING_BYTES, DataPorts, Resident};
+use super::feed::{DataPorts, Resident, max_binding_bytes};
 use super::network::Network;
 use super::parameters::{Layout, Pages, Parameter, page_name};
 use super::summary::{LayerSummary, Summary};
 use crate::device::{Device, ProgramId, Runtime};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Plan};
+use crate::graph::{Graph, Memory, Plan};
 use crate::op::Value;
 use crate::tensor::{Shape, Tensor, TensorType};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A network with its parameters on a device: predicts, evaluates, trains. Made by [`Sequential::build`](super::Sequential::build).
 ///
@@ -61,8 +61,7 @@ pub(crate) struct Ports {
 impl Model {
     pub(super) async fn new(network: Network, device: &Device) -> Result<Model> {
         let (declared, layers) = network.declare()?;
-        let page_bytes = device.profile().map_or(DEFAULT_BINDING_BYTES, |p| p.max_binding_bytes);
-        let layout = Layout::new(declared, page_bytes);
+        let layout = Layout::new(declared, max_binding_bytes(device));
         let mut model = Model {
             network,
             layout,
@@ -110,6 +109,17 @@ impl Model {
         self.layers.last().map_or(&self.network.input, |l| &l.output)
     }
 
+    /// Number of classes of a classifier, which has an output for each.
+    pub(crate) fn classes(&self) -> Result<usize> {
+        match *self.output_shape().dims() {
+            [classes] => Ok(classes),
+            _ => {
+                let want = "[classes]; end the network with `.flatten()` and a dense layer";
+                Err(Error::invalid("output shape", self.output_shape(), want).at(self.network.last_name()))
+            }
+        }
+    }
+
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
         self.layout.elements()
@@ -118,6 +128,17 @@ impl Model {
     /// The layers with their output shapes, parameters and costs. Print it for a table.
     pub fn summary(&self) -> Summary {
         Summary { layers: self.layers.clone(), trainable: self.parameters(), non_trainable: 0, training: None }
+    }
+
+    /// Bytes of memory that the model takes on its device now: parameters, the moments of optimizers, data sets, and what its programs
+    /// need, which it makes one by one for each kind of work and size of batch.
+    pub fn memory(&self) -> Memory {
+        self.runtime.allocated()
+    }
+
+    /// The plans of the programs made so far, each with what it is for: to see what takes how much memory, and how many dispatches.
+    pub fn plans(&self) -> BTreeMap<&str, &Plan> {
+        self.programs.iter().map(|(key, program)| (key.as_str(), self.runtime.plan(program.id))).collect()
     }
 
     /// The parameters by name, `layer/weight` and `layer/bias`, in the order of the layers: convolutions `[k_h, k_w, c_in / groups, c_out]`,
@@ -197,9 +218,14 @@ impl Model {
 
     /// Runs a program, leaving out the feeds that it has no use for.
     pub(crate) async fn run(&mut self, program: &Program, feeds: &[(Value, Tensor)]) -> Result<()> {
-        let plan = self.runtime.plan(program.id);
-        let used: Vec<_> = feeds.iter().filter(|(v, _)| plan.location(*v).is_some()).map(|(v, t)| (*v, t)).collect();
+        let used = self.used(program, feeds);
         self.runtime.run(program.id, &used).await
+    }
+
+    /// The feeds that a program has a use for.
+    pub(crate) fn used<'a>(&self, program: &Program, feeds: &'a [(Value, Tensor)]) -> Vec<(Value, &'a Tensor)> {
+        let plan = self.runtime.plan(program.id);
+        feeds.iter().filter(|(v, _)| plan.location(*v).is_some()).map(|(v, t)| (*v, t)).collect()
     }
 }
 

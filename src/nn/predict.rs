@@ -1,6 +1,6 @@
 //! What a model makes of images.
 
-use super::feed::{Source, add_batch};
+use super::feed::{Source, add_batch, advice};
 use super::model::{Ports, Program};
 use super::{Mode, Model};
 use crate::data::Dataset;
@@ -33,13 +33,14 @@ impl Model {
     /// The probability of each class, `[n, classes]`: softmax of [`Model::predict`].
     ///
     /// # Errors
-    /// As for [`Model::predict`].
+    /// As for [`Model::predict`]; [`Error::Invalid`] also if the network has other than one dimension of outputs.
     pub fn predict_probabilities(&mut self, images: &Tensor) -> Result<Tensor> {
         pollster::block_on(self.predict_probabilities_async(images))
     }
 
     /// [`Model::predict_probabilities`] for programs that mustn't block.
     pub async fn predict_probabilities_async(&mut self, images: &Tensor) -> Result<Tensor> {
+        self.classes()?;
         self.outputs(images, !self.network.ends_in_softmax()).await
     }
 
@@ -53,8 +54,8 @@ impl Model {
 
     /// [`Model::predict_classes`] for programs that mustn't block.
     pub async fn predict_classes_async(&mut self, images: &Tensor) -> Result<Vec<u32>> {
+        let classes = self.classes()?;
         let y = self.outputs(images, false).await?;
-        let [_, classes] = y.shape().matrix("output shape")?;
         y.as_f32()?.chunks_exact(classes).enumerate().map(|(i, row)| largest(i, row)).collect()
     }
 
@@ -129,7 +130,9 @@ impl Model {
             Error::invalid("images", &got, format!("f32, [n{}]; bytes become f32 in a Dataset", dims(want.dims())))
         })?;
         if got.shape.dims().split_first().map(|(_, rest)| rest) != Some(want.dims()) {
-            return Err(Error::invalid("images", &got, format!("f32 [n{}]", dims(want.dims()))));
+            let sample = got.shape.dims().get(1..).unwrap_or_default();
+            let advice = if got.shape == *want { "; a single image is a batch of 1" } else { advice(sample, want) };
+            return Err(Error::invalid("images", &got, format!("f32 [n{}]{advice}", dims(want.dims()))));
         }
         got.shape.clone().checked("images")?;
         if let Some(i) = values.iter().position(|x| !x.is_finite()) {
@@ -152,7 +155,6 @@ impl Model {
         let (mut y, _) = self.forward(&mut graph, Mode::Inference, x, None)?;
         if softmax {
             graph.set_scope("softmax");
-            graph.info(y).ty.shape.matrix("output shape")?;
             y = graph.node(Softmax, &[y])?;
         }
         graph.fuse(&[y]);

@@ -104,7 +104,9 @@ impl Gemm {
             MainLoop::Plain => (Tile { m: 16, n: 8 * lanes(profile), blocks_m: 1, blocks_n: 1 }, 16),
         };
         let least = k.div_ceil(LONGEST_CHUNK);
-        let most = (k / SHORTEST_CHUNK).max(least);
+        // The parts of all splits are one tensor, which is bound whole.
+        let bindable = usize::try_from(profile.max_binding_bytes / 4).unwrap_or(usize::MAX) / (m * n * self.groups);
+        let most = (k / SHORTEST_CHUNK).min(bindable).max(least);
         let cached = k.div_ceil(CACHED_CHUNK);
         let for_cache =
             if m * n * self.groups * cached <= CACHED_SUMS && profile.main_loop != MainLoop::Tiled { cached } else { 1 };

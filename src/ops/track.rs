@@ -16,7 +16,7 @@ static TRACK: Source = shader!("track");
 const LANES: usize = 256;
 
 /// Largest batch: 256 iterations of a lane.
-const MAX_LEN: usize = 65_536;
+pub const MAX_BATCH: usize = 65_536;
 
 /// Keeps count of training, in place. Inputs: metrics, f32 `[2]`, sums of loss and of correct predictions; health, u32 `[2]`; loss
 /// and correct, f32 `[n]`, of the samples of a step; step, u32 `[1]`. Outputs: metrics and health.
@@ -37,8 +37,8 @@ impl Op for Track {
         inputs[1].expect("health", &TensorType::u32([2]))?;
         inputs[2].expect_dtype("loss", DType::F32)?;
         match inputs[2].shape.dims() {
-            [n] if *n <= MAX_LEN => {}
-            _ => return Err(Error::invalid("loss", &inputs[2], format!("1 dimension [n], at most {MAX_LEN}"))),
+            [n] if *n <= MAX_BATCH => {}
+            _ => return Err(Error::invalid("loss", &inputs[2], format!("1 dimension [n], at most {MAX_BATCH}"))),
         }
         inputs[3].expect("correct", &inputs[2])?;
         inputs[4].expect("step", &TensorType::u32([1]))?;

@@ -41,8 +41,7 @@ impl Model {
         };
         let mut feeds = ports.tensors(data, indices)?;
         feeds.push((step_port, Tensor::u32([1], vec![step])?));
-        let plan = self.runtime.plan(program.id);
-        let used: Vec<_> = feeds.iter().filter(|(v, _)| plan.location(*v).is_some()).map(|(v, t)| (*v, t)).collect();
+        let used = self.used(&program, &feeds);
         let mut first: Option<String> = None;
         let mut look = |name: &str, outputs: &[Tensor]| {
             if first.is_none() && !outputs.iter().all(is_finite) {

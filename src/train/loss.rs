@@ -15,7 +15,8 @@ pub enum Target {
     OneHot,
 }
 
-/// A loss: a number for each sample, of which training takes the mean over the batch.
+/// A loss: a number for each sample, of which training takes the mean over the batch. Its `Debug` text must tell of all its settings:
+/// losses of equal text share programs.
 pub trait Loss: Debug + Send + Sync {
     /// The form of the labels.
     fn target(&self) -> Target;

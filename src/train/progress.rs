@@ -13,9 +13,10 @@ pub enum Progress {
     /// [`Progress::Bar`] if standard error is a terminal, else [`Progress::Lines`].
     #[default]
     Auto,
-    /// A bar on standard error while an epoch runs, and a line on standard output after it.
+    /// A bar on standard error while an epoch runs, and the line of [`Progress::Lines`] after it.
     Bar,
-    /// A line on standard output after each epoch.
+    /// A line on standard output after each epoch: loss and accuracy, `val` those of the validation set, seconds and images a second
+    /// of training.
     Lines,
     /// Nothing.
     Silent,
@@ -73,7 +74,8 @@ impl Reporter {
         self.last_look = Clock::start();
         if self.bar {
             let bar = ProgressBar::new(n_samples as u64);
-            if let Ok(style) = ProgressStyle::with_template("{prefix} [{wide_bar}] {msg}") {
+            // The message is cut, as what wraps on a narrow terminal would stay there when the bar is cleared.
+            if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:16}] {wide_msg}") {
                 bar.set_style(style.progress_chars("=> "));
             }
             bar.set_prefix(format!("epoch {}/{}", epoch + 1, self.n_epochs));
@@ -122,16 +124,16 @@ fn message(sums: &Sums, n_samples: usize, seconds: f64) -> String {
     let left = ((n_samples - sums.samples.min(n_samples)) as f64 / rate).round() as u64;
     let time = format!("{}:{:02} left", left / 60, left % 60);
     let rate = grouped(rate.round() as u64);
-    format!("loss {} accuracy {:.4} {rate} images/s {time}", number(sums.loss()), sums.accuracy())
+    format!("loss {} acc {:.4} {rate} img/s {time}", number(sums.loss()), sums.accuracy())
 }
 
-/// The line of an epoch.
+/// The line of an epoch, of at most 80 columns where numbers are as they usually are.
 fn line(epoch: usize, n_epochs: usize, e: &Epoch) -> String {
-    let mut line = format!("epoch {}/{n_epochs}  loss {}  accuracy {:.4}", epoch + 1, number(e.loss), e.accuracy);
-    if let (Some(loss), Some(accuracy)) = (e.val_loss, e.val_accuracy) {
-        line += &format!("  val_loss {}  val_accuracy {accuracy:.4}", number(loss));
-    }
-    line + &format!("  {:.1} s  {} images/s", e.seconds, grouped(e.images_per_second.round() as u64))
+    let val_loss = e.val_loss.map(|loss| format!(" val {}", number(loss))).unwrap_or_default();
+    let val_accuracy = e.val_accuracy.map(|accuracy| format!(" val {accuracy:.4}")).unwrap_or_default();
+    let metrics = format!("loss {}{val_loss}  acc {:.4}{val_accuracy}", number(e.loss), e.accuracy);
+    let rate = grouped(e.images_per_second.round() as u64);
+    format!("epoch {}/{n_epochs}  {metrics}  {:.1} s  {rate} img/s", epoch + 1, e.seconds)
 }
 
 fn number(x: f64) -> String {
@@ -149,21 +151,24 @@ mod tests {
             accuracy: 0.93449,
             val_loss: None,
             val_accuracy: None,
-            seconds: 5.21,
+            seconds: 35.21,
             images_per_second: 11_500.3,
         };
-        assert_eq!(line(0, 3, &epoch), "epoch 1/3  loss 0.2153  accuracy 0.9345  5.2 s  11,500 images/s");
-        (epoch.val_loss, epoch.val_accuracy, epoch.loss) = (Some(0.05), Some(0.985), 12_345.6);
-        let want = "epoch 3/3  loss 1.235e4  accuracy 0.9345  val_loss 0.0500  val_accuracy 0.9850  5.2 s  11,500 images/s";
-        assert_eq!(line(2, 3, &epoch), want);
+        assert_eq!(line(0, 3, &epoch), "epoch 1/3  loss 0.2153  acc 0.9345  35.2 s  11,500 img/s");
+        (epoch.val_loss, epoch.val_accuracy) = (Some(0.05), Some(0.985));
+        let with_validation = line(9, 10, &epoch);
+        assert_eq!(with_validation, "epoch 10/10  loss 0.2153 val 0.0500  acc 0.9345 val 0.9850  35.2 s  11,500 img/s");
+        assert_eq!(with_validation.len(), 80);
+        epoch.loss = 12_345.6;
+        assert!(line(0, 3, &epoch).contains("loss 1.235e4 val 0.0500"));
     }
 
     #[test]
     fn the_bar_fits_in_80_columns() {
         let sums = Sums { loss: 999.0 * 30_000.0, correct: 30_000.0, samples: 30_000 };
         let message = message(&sums, 60_000, 0.031);
-        assert_eq!(message, "loss 999.0000 accuracy 1.0000 967,742 images/s 0:00 left");
-        // Prefix, brackets and blanks, and a bar of at least five.
-        assert!("epoch 100/100".len() + 4 + 5 + message.len() <= 80, "{}", message.len());
+        assert_eq!(message, "loss 999.0000 acc 1.0000 967,742 img/s 0:00 left");
+        // Prefix, bar, brackets and blanks.
+        assert!("epoch 10/10".len() + 16 + 4 + message.len() <= 80, "{}", message.len());
     }
 }

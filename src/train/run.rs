@@ -128,7 +128,7 @@ impl Training<'_> {
         let (Some(data), Some(step), Some(hyper)) = (program.ports.data, program.ports.step, program.ports.hyper) else {
             unreachable!("plan_step sets all three")
         };
-        let n_steps = self.fit.epochs as u64 * self.n_batches as u64;
+        let n_steps = (self.fit.epochs as u64).saturating_mul(self.n_batches as u64);
         let rate = self.fit.optimizer.learning_rate() * self.fit.schedule.factor(history.steps, n_steps);
         history.steps += 1;
         self.model.trained.steps = self.model.trained.steps.wrapping_add(1);

@@ -12,7 +12,7 @@ use crate::ops::accuracy::Accuracy;
 use crate::ops::gather_rows::GatherRows;
 use crate::ops::pack::Pack;
 use crate::ops::reduce::{Reduce, Reduction};
-use crate::ops::track::Track;
+use crate::ops::track::{MAX_BATCH, Track};
 use crate::tensor::{Tensor, TensorType};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -83,8 +83,7 @@ impl Model {
     /// Fails unless the model can learn from this data set with this loss. Makes what the loss needs on the device.
     pub(super) async fn prepare(&mut self, data: &Dataset, loss: &dyn Loss) -> Result<()> {
         self.check_images(data)?;
-        self.check_outputs(loss)?;
-        let classes = self.output_shape().last();
+        let classes = self.check_outputs(loss)?;
         if data.classes() != classes {
             let last = self.network.last_name();
             let want = format!("{classes}, the outputs of the model's last layer '{last}'");
@@ -98,17 +97,14 @@ impl Model {
         Ok(())
     }
 
-    fn check_outputs(&self, loss: &dyn Loss) -> Result<()> {
-        let last = self.network.last_name();
-        if self.output_shape().rank() != 1 {
-            let want = "[classes]; end the network with `.flatten()` and a dense layer";
-            return Err(Error::invalid("output shape", self.output_shape(), want).at(last));
-        }
+    /// Fails unless the outputs are what the loss takes; else their number.
+    fn check_outputs(&self, loss: &dyn Loss) -> Result<usize> {
+        let classes = self.classes()?;
         if loss.takes_logits() && self.network.ends_in_softmax() {
             let want = "no softmax: the loss applies it itself, and `predict_probabilities` does for predictions";
-            return Err(Error::invalid("last layer", "softmax", want).at(last));
+            return Err(Error::invalid("last layer", "softmax", want).at(self.network.last_name()));
         }
-        Ok(())
+        Ok(classes)
     }
 
     /// The training step on batches of `n`. With `keep_loss` its mean loss can be fetched.
@@ -120,6 +116,9 @@ impl Model {
         loss: &dyn Loss,
         keep_loss: bool,
     ) -> Result<(Plan, Ports)> {
+        if n > MAX_BATCH {
+            return Err(Error::invalid("batch size", n, format!("at most {MAX_BATCH}")));
+        }
         let mut graph = Graph::new();
         let step = graph.input("step", TensorType::u32([1]))?;
         let hyper = graph.input("hyper", TensorType::f32([4]))?;
