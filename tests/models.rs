@@ -4,7 +4,7 @@
 use striate::data::Dataset;
 use striate::nn::{AvgPool2d, Conv2d, Init, Layer, LayerContext, MaxPool2d, Model, Sequential};
 use striate::tensor::Padding;
-use striate::train::Adam;
+use striate::train::{Adam, Fit};
 use striate::{Device, Error, Seed, Tensor, op, ops};
 
 fn build(net: Sequential) -> Model {
@@ -107,7 +107,7 @@ Forward pass of one sample: 11,992,448 MACs, ";
     let text = summary.to_string();
     assert!(text.starts_with(want), "{text}");
 
-    let training = model.summary_for(128, &Adam::default()).unwrap();
+    let training = model.summary_for(&Fit::epochs(1).batch(128).optimizer(Adam::default())).unwrap();
     let (batch, memory) = training.training.unwrap();
     // Parameters, and two moments each.
     assert_eq!(batch, 128);

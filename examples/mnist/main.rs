@@ -106,11 +106,12 @@ fn main() -> Result<()> {
         None => train,
     };
     let mut model = args.model.build(&device, Seed(args.seed))?;
-    println!("{}", model.summary());
+    let settings = settings(&args, &test)?;
+    println!("{}\n", model.summary_for(&settings)?);
     println!("Training on {device}, {} images; testing on {}.\n", train.len(), test.len());
 
     let start = Instant::now();
-    let history = fit(&mut model, &args, &train, &test)?;
+    let history = model.fit(&train, settings)?;
     let seconds = start.elapsed().as_secs_f64();
     let score = model.evaluate(&test)?;
     if history.stopped {
@@ -127,7 +128,8 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn fit(model: &mut Model, args: &Args, train: &Dataset, test: &Dataset) -> Result<History> {
+/// How to train.
+fn settings(args: &Args, test: &Dataset) -> Result<Fit> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
     ctrlc::set_handler(move || {
@@ -149,7 +151,7 @@ fn fit(model: &mut Model, args: &Args, train: &Dataset, test: &Dataset) -> Resul
         Some(optimizer) => (optimizer, args.lr),
         None => (recipe.optimizer, args.lr.or(recipe.lr)),
     };
-    Ok(model.fit(train, optimizer.apply(fit, lr))?)
+    Ok(optimizer.apply(fit, lr))
 }
 
 /// The run in a line of JSON.

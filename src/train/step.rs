@@ -1,6 +1,6 @@
 //! A step of training as one graph: gather the batch, forward, loss, backward, metrics, update.
 
-use super::{Loss, Optimizer, Page, SoftmaxCrossEntropy, Target};
+use super::{Fit, Loss, Optimizer, Page, Target};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Plan};
@@ -181,20 +181,18 @@ impl Model {
         Ok((plan, Ports { data: Some(batch.ports), step: Some(step), ..Ports::default() }))
     }
 
-    /// [`Model::summary`] with the device memory that training takes: parameters, moments and the largest batch's activations, with
-    /// `optimizer` and softmax cross-entropy. A data set that lies on the device comes on top.
+    /// [`Model::summary`] with the device memory that training by `fit` takes: parameters, moments and a batch's activations. A data
+    /// set that lies on the device comes on top.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a batch of 0 or a model that is no classifier; [`Error::DoesNotFit`] if the device can't hold it.
-    pub fn summary_for(&self, batch: usize, optimizer: &impl Optimizer) -> Result<Summary> {
-        let loss = SoftmaxCrossEntropy::default();
-        if batch == 0 {
-            return Err(Error::invalid("batch size", 0, "at least 1"));
-        }
-        self.check_outputs(&loss)?;
-        let samples = |graph: &mut Graph| add_host_batch(graph, self.input_shape(), batch);
-        let (plan, _) = self.plan_step(batch, samples, optimizer, &loss, false)?;
-        Ok(Summary { training: Some((batch, plan.memory())), ..self.summary() })
+    /// [`Error::Invalid`] for settings that make no sense or a model that is no classifier; [`Error::DoesNotFit`] if the device can't
+    /// hold it.
+    pub fn summary_for(&self, fit: &Fit) -> Result<Summary> {
+        fit.check()?;
+        self.check_outputs(&*fit.loss)?;
+        let samples = |graph: &mut Graph| add_host_batch(graph, self.input_shape(), fit.batch);
+        let (plan, _) = self.plan_step(fit.batch, samples, &*fit.optimizer, &*fit.loss, false)?;
+        Ok(Summary { training: Some((fit.batch, plan.memory())), ..self.summary() })
     }
 }
 
