@@ -53,53 +53,45 @@ fn sheet(digit: &GrayImage) -> GrayImage {
     })
 }
 
-/// Sum of the differences where `found` is moved by this many pixels, as a share of the ink.
-fn difference(found: &[f32], digit: &GrayImage, [right, down]: [i32; 2]) -> f32 {
-    let (mut sum, mut ink) = (0.0, 0.0);
-    for (x, y, p) in digit.enumerate_pixels() {
-        let want = f32::from(p.0[0]) / 255.0;
-        let (x, y) = (x as i32 - right, y as i32 - down);
-        let inside = (0..28).contains(&x) && (0..28).contains(&y);
-        let found = if inside { found[(28 * y + x) as usize] } else { 0.0 };
-        (sum, ink) = (sum + (found - want).abs(), ink + want);
-    }
-    sum / ink
+/// Sum of the differences as a share of the ink, at the best of nine places: a centre of mass midway between two pixels may go to either.
+fn difference(found: &[f32], want: &[f32]) -> f32 {
+    let at = |x: i32, y: i32| if (0..28).contains(&x) && (0..28).contains(&y) { found[(28 * y + x) as usize] } else { 0.0 };
+    let moved = |right: i32, down: i32| {
+        let off = |(i, want): (usize, &f32)| (at(i as i32 % 28 - right, i as i32 / 28 - down) - want).abs();
+        want.iter().enumerate().map(off).sum::<f32>() / want.iter().sum::<f32>()
+    };
+    let moves = [-1, 0, 1].into_iter().flat_map(|right| [-1, 0, 1].map(|down| moved(right, down)));
+    moves.fold(f32::INFINITY, f32::min)
 }
 
 #[test]
 fn digits_on_paper_become_what_they_were() {
-    let digits = digits(200);
-    let (mut in_place, mut total, mut worst) = (0, 0.0, 0.0f32);
-    for digit in &digits {
-        let found = photo::as_mnist(&sheet(digit)).unwrap();
-        let here = difference(&found, digit, [0, 0]);
-        let around = [[1, 0], [-1, 0], [0, 1], [0, -1]].map(|by| difference(&found, digit, by));
-        let least = around.into_iter().fold(here, f32::min);
-        in_place += usize::from(here == least);
-        total += least;
-        worst = worst.max(least);
-    }
-    let mean = total / digits.len() as f32;
-    println!("{in_place} of {} in place; difference {mean:.3} of the ink in the mean, {worst:.3} at most", digits.len());
-    // Cut out of its image, scaled by a fraction and blurred by that; a centre of mass midway between two pixels may go to either.
-    assert!(in_place >= 180 && mean < 0.25 && worst < 0.5, "{in_place} {mean} {worst}");
+    let of = |digit: &GrayImage| {
+        let want: Vec<f32> = digit.pixels().map(|p| f32::from(p.0[0]) / 255.0).collect();
+        difference(&photo::as_mnist(&sheet(digit)).unwrap(), &want)
+    };
+    let mut differences: Vec<f32> = digits(200).iter().map(of).collect();
+    differences.sort_unstable_by(f32::total_cmp);
+    let (median, nine_of_ten) = (differences[100], differences[180]);
+    println!("difference as a share of the ink: {median:.3} in the median, at most {nine_of_ten:.3} for nine of ten");
+    // The faint ends of strokes are cut off, and what is left is scaled to 20 pixels again.
+    assert!(median < 0.2 && nine_of_ten < 0.3, "{median} {nine_of_ten}");
 }
 
 #[test]
-fn bright_ink_transparent_paper_and_size_make_no_difference() {
+fn bright_ink_transparent_paper_and_size_make_little_difference() {
     let sheet = sheet(&digits(1)[0]);
     let want = Scratch::new("dark.png", sheet.clone()).read();
     let same = |name: &str, picture: DynamicImage, tolerance: f32| {
-        let found = Scratch::new(name, picture).read();
-        let worst = found.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(worst <= tolerance, "{name}: {worst}");
+        let difference = difference(&Scratch::new(name, picture).read(), &want);
+        assert!(difference <= tolerance, "{name}: {difference}");
     };
     let mut bright = sheet.clone();
     imageops::invert(&mut bright);
-    same("bright.png", bright.into(), 0.02);
+    same("bright.png", bright.into(), 0.01);
     // Black ink that lets more of the white ground through the less there is of it.
     let alpha = |x, y| Rgba([0, 0, 0, 255 - sheet.get_pixel(x, y).0[0]]);
-    same("transparent.png", RgbaImage::from_fn(200, 300, alpha).into(), 0.02);
+    same("transparent.png", RgbaImage::from_fn(200, 300, alpha).into(), 0.01);
     same("photo.jpg", imageops::resize(&sheet, 1000, 1500, FilterType::Triangle).into(), 0.15);
     assert!(want.iter().all(|v| (0.0..=1.0).contains(v)) && want.contains(&1.0));
 }

@@ -250,7 +250,9 @@ fn parameters_in_several_pages_train_alike() {
     let close = |a: &Tensor, b: &Tensor| {
         let pairs = a.as_f32().unwrap().iter().zip(b.as_f32().unwrap());
         let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, |worst: f32, e| if e > worst || e.is_nan() { e } else { worst });
-        assert!(worst <= 1e-6, "{worst}");
+        // Sums are cut in other places; a few roundings of the largest number remain.
+        let largest = b.as_f32().unwrap().iter().fold(1.0, |m: f32, x| m.max(x.abs()));
+        assert!(worst <= 1e-6 * largest, "{worst} of {largest}");
         worst
     };
     let trained = models.each_mut().map(|m| m.weights().unwrap());

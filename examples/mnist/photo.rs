@@ -15,7 +15,9 @@ const DIGIT: u32 = 20;
 /// Longest side at which a photo is looked at: the paper's grain and the camera's noise are averaged away.
 const LOOK: u32 = 400;
 /// Least difference between ink and paper, of 255.
-const CONTRAST: f32 = 20.0;
+const CONTRAST: f32 = 30.0;
+/// What is less than this share of the darkest ink is a shadow on the paper.
+const LEAST_INK: f32 = 0.45;
 
 /// Reads a picture of a digit, dark on bright or bright on dark, anywhere in the picture: 28 by 28 pixels from 0 to 1.
 pub fn read(path: &Path) -> Result<Vec<f32>> {
@@ -73,50 +75,17 @@ fn fitted(picture: &GrayImage, side: u32) -> GrayImage {
     imageops::resize(picture, scaled(picture.width()), scaled(picture.height()), FilterType::Triangle)
 }
 
-/// Ink from 0 to 255, on a ground of 0. What lies on the edge of the picture is the ground, be it dark or bright.
+/// Ink from 0 to 255, on a ground of 0. The ground is what most of the picture is, be it dark or bright.
 fn ink(picture: &GrayImage) -> Result<GrayImage> {
-    let values: Vec<u8> = picture.pixels().map(|p| p.0[0]).collect();
-    let threshold = threshold(&values);
-    let mean = |bright: bool| {
-        let of: Vec<f32> = values.iter().filter(|&&v| (v > threshold) == bright).map(|&v| f32::from(v)).collect();
-        of.iter().sum::<f32>() / of.len().max(1) as f32
-    };
-    let (dark, bright) = (mean(false), mean(true));
-    let one_side = values.iter().all(|&v| v > threshold) || values.iter().all(|&v| v <= threshold);
-    ensure!(!one_side && bright - dark >= CONTRAST, "there is no digit in it: it is almost all of one brightness");
-    let (w, h) = picture.dimensions();
-    let on_edge = |x: u32, y: u32| x == 0 || y == 0 || x == w - 1 || y == h - 1;
-    let edge: Vec<bool> =
-        picture.enumerate_pixels().filter(|&(x, y, _)| on_edge(x, y)).map(|(_, _, p)| p.0[0] > threshold).collect();
-    let is_bright_ground = 2 * edge.iter().filter(|&&bright| bright).count() > edge.len();
-    let (ground, full) = if is_bright_ground { (bright, dark) } else { (dark, bright) };
-    let level = |v: u8| {
-        // Shades of the ground on its own side of the threshold are no ink.
-        if (v > threshold) == is_bright_ground { 0.0 } else { ((f32::from(v) - ground) / (full - ground)).clamp(0.0, 1.0) }
-    };
-    Ok(GrayImage::from_fn(w, h, |x, y| Luma([(255.0 * level(picture.get_pixel(x, y).0[0])).round() as u8])))
-}
-
-/// The brightness that parts the values best: the largest variance between those up to it and those above it (N. Otsu, "A Threshold
-/// Selection Method from Gray-Level Histograms", IEEE Transactions on Systems, Man, and Cybernetics 9, 1979).
-fn threshold(values: &[u8]) -> u8 {
-    let mut histogram = [0.0f64; 256];
-    values.iter().for_each(|&v| histogram[usize::from(v)] += 1.0);
-    let total: f64 = histogram.iter().enumerate().map(|(v, n)| v as f64 * n).sum();
-    let (mut below, mut sum, mut best) = (0.0, 0.0, (0.0, 0));
-    for v in 0..=255u8 {
-        let n = histogram[usize::from(v)];
-        (below, sum) = (below + n, sum + f64::from(v) * n);
-        let above = values.len() as f64 - below;
-        if below > 0.0 && above > 0.0 {
-            let difference = sum / below - (total - sum) / above;
-            let variance = below * above * difference * difference;
-            if variance > best.0 {
-                best = (variance, v);
-            }
-        }
-    }
-    best.1
+    let mut values: Vec<u8> = picture.pixels().map(|p| p.0[0]).collect();
+    values.sort_unstable();
+    let [low, ground, high] = [0, values.len() / 2, values.len() - 1].map(|i| f32::from(values[i]));
+    let full = if high - ground > ground - low { high } else { low };
+    ensure!((full - ground).abs() >= CONTRAST, "there is no digit in it: it is almost all of one brightness");
+    Ok(GrayImage::from_fn(picture.width(), picture.height(), |x, y| {
+        let share = (f32::from(picture.get_pixel(x, y).0[0]) - ground) / (full - ground);
+        Luma([if share < LEAST_INK { 0 } else { (255.0 * share.min(1.0)).round() as u8 }])
+    }))
 }
 
 /// The first index that holds, and one behind the last.
