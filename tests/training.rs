@@ -169,7 +169,7 @@ fn same_seed_same_bits() {
 
 #[test]
 fn a_step_is_one_submit_and_only_the_first_epoch_allocates() {
-    let Some(device) = gpu("counting submits", GpuOptions::default()) else { return };
+    let Some(device) = gpu("counting submits", GpuOptions::from_env()) else { return };
     // Batches of 16, 16, 16, 16 and 8, and one for validation.
     let (train, test) = shapes(90).split_at(72).unwrap();
     let run = |epochs| {
@@ -200,7 +200,7 @@ fn a_step_is_one_submit_and_only_the_first_epoch_allocates() {
 #[test]
 fn a_model_takes_the_memory_of_its_plans() {
     let (train, test) = shapes(90).split_at(72).unwrap();
-    for device in [Some(Device::cpu()), gpu("counting memory", GpuOptions::default())].into_iter().flatten() {
+    for device in [Some(Device::cpu()), gpu("counting memory", GpuOptions::from_env())].into_iter().flatten() {
         let mut model = small().build(&device, Seed(3)).unwrap();
         model.fit(&train, silent(1).batch(16).validate(&test)).unwrap();
         model.predict(test.images()).unwrap();
@@ -227,9 +227,9 @@ fn a_model_takes_the_memory_of_its_plans() {
 #[test]
 fn parameters_in_several_pages_train_alike() {
     // The first dense layer's weight of 32 KiB lies in pieces, and the training set of 14 KiB stays on the host.
-    let small = GpuOptions { max_binding_bytes: Some(16 << 10), guard: true, ..GpuOptions::default() };
+    let small = GpuOptions { max_binding_bytes: Some(16 << 10), guard: true, ..GpuOptions::from_env() };
     let Some(paged) = gpu("parameters in pages", small) else { return };
-    let Some(whole) = gpu("parameters in pages", GpuOptions::default()) else { return };
+    let Some(whole) = gpu("parameters in pages", GpuOptions::from_env()) else { return };
     let (train, test) = shapes(120).split_at(100).unwrap();
     let net = || Sequential::new([6, 6, 1]).conv2d(8, 3).relu().flatten().dense(64).relu().dropout(0.1).dense(3);
     let fit = || silent(3).batch(16).optimizer(Sgd::new(0.05).momentum(0.9)).validate(&test);
@@ -290,6 +290,11 @@ fn data_from_the_host_train_as_data_on_the_device() {
 
 #[test]
 fn a_nan_stops_training_with_the_layer_and_the_step() {
+    devices("a NaN in training").iter().for_each(a_nan_stops_training_on);
+}
+
+fn a_nan_stops_training_on(device: &Device) {
+    let model_of = |net: Sequential| net.build(device, Seed(7)).unwrap();
     let layer_of = |error: striate::Error| match error {
         striate::Error::NonFinite { layer, what, step } => (layer, what, step),
         other => panic!("{other}"),
@@ -301,28 +306,28 @@ fn a_nan_stops_training_with_the_layer_and_the_step() {
     let data = Dataset::new(Tensor::f32([48, 6, 6, 1], pixels).unwrap(), data.labels().to_vec(), 3).unwrap();
     let net =
         || Sequential::new([6, 6, 1]).dropout(0.1).layer(Conv2d::new(4, 3).init(Init::Ones)).named("stem").flatten().dense(3);
-    let mut model = cpu(net());
+    let mut model = model_of(net());
     let error = layer_of(model.fit(&data, silent(1).batch(8).shuffle(false)).unwrap_err());
     assert_eq!(error, ("stem".to_string(), "output".to_string(), 3));
     // What the two steps before it left is kept.
     let kept = model.weights().unwrap();
     assert!(kept.iter().all(|(_, t)| t.as_f32().unwrap().iter().all(|x| x.is_finite())));
-    let mut two_steps = cpu(net());
+    let mut two_steps = model_of(net());
     two_steps.fit(&data.take(16).unwrap(), silent(1).batch(8).shuffle(false)).unwrap();
     assert_eq!(kept, two_steps.weights().unwrap());
-    let (layer, what, step) = layer_of(cpu(net()).fit(&data, silent(1).batch(5)).unwrap_err());
+    let (layer, what, step) = layer_of(model_of(net()).fit(&data, silent(1).batch(5)).unwrap_err());
     assert!(layer == "stem" && what == "output" && (1..=10).contains(&step), "{layer} {what} {step}");
     // So in evaluation.
-    assert_eq!(layer_of(cpu(net()).evaluate(&data).unwrap_err()), ("stem".to_string(), "output".to_string(), 0));
+    assert_eq!(layer_of(model_of(net()).evaluate(&data).unwrap_err()), ("stem".to_string(), "output".to_string(), 0));
 
     // A parameter that is NaN from the start, and parameters that a step makes infinite.
-    let mut model = cpu(net());
+    let mut model = model_of(net());
     let mut weights = model.weights().unwrap();
     weights[3].1 = Tensor::f32([3], vec![0.0, f32::NAN, 0.0]).unwrap();
     model.set_weights(&weights).unwrap();
     let error = layer_of(model.fit(&shapes(8), silent(1)).unwrap_err());
     assert_eq!(error, ("dense".to_string(), "parameters".to_string(), 1));
-    let error = layer_of(cpu(net()).fit(&shapes(48), silent(1).optimizer(Sgd::new(3e38)).batch(48)).unwrap_err());
+    let error = layer_of(model_of(net()).fit(&shapes(48), silent(1).optimizer(Sgd::new(3e38)).batch(48)).unwrap_err());
     assert_eq!((&*error.1, error.2), ("parameters", 1));
 }
 

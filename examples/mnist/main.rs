@@ -13,7 +13,6 @@ use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use models::Network;
 use sha2::{Digest, Sha256};
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,11 +38,11 @@ struct Args {
     #[arg(long, value_enum)]
     schedule: Option<Decay>,
     /// Images a step [default: what suits the network].
-    #[arg(long)]
-    batch: Option<NonZeroUsize>,
-    /// Passes over the training set [default: 3].
-    #[arg(long)]
-    epochs: Option<NonZeroUsize>,
+    #[arg(long, value_parser = positive)]
+    batch: Option<usize>,
+    /// Passes over the training set.
+    #[arg(long, value_parser = positive, default_value = "3")]
+    epochs: usize,
     /// Seed of everything random: initial weights, dropout, order of the images.
     #[arg(long, default_value_t = 42)]
     seed: u64,
@@ -54,8 +53,8 @@ struct Args {
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/mnist"))]
     data: PathBuf,
     /// Train on the first N images only.
-    #[arg(long, value_name = "N")]
-    limit: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = positive)]
+    limit: Option<usize>,
     /// Pictures of digits of your own (PNG or JPEG), one in each, to try after training.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     photo: Vec<PathBuf>,
@@ -77,6 +76,14 @@ enum Optimizer {
 enum Decay {
     Constant,
     Cosine,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1 is needed".to_string()),
+        Ok(n) => Ok(n),
+        Err(e) => Err(format!("{e}")),
+    }
 }
 
 impl Optimizer {
@@ -102,7 +109,7 @@ fn main() -> Result<()> {
     };
     let (train, test) = data::mnist(&args.data)?;
     let train = match args.limit {
-        Some(n) => train.take(n.get().min(train.len()))?,
+        Some(n) => train.take(n.min(train.len()))?,
         None => train,
     };
     let mut model = args.model.build(&device, Seed(args.seed))?;
@@ -141,8 +148,7 @@ fn settings(args: &Args, test: &Dataset) -> Result<Fit> {
         }
     })?;
     let recipe = args.model.recipe();
-    let (epochs, batch) = (args.epochs.map_or(3, NonZeroUsize::get), args.batch.map_or(recipe.batch, NonZeroUsize::get));
-    let fit = Fit::epochs(epochs).batch(batch).validate(test).stop_flag(stop);
+    let fit = Fit::epochs(args.epochs).batch(args.batch.unwrap_or(recipe.batch)).validate(test).stop_flag(stop);
     let fit = match args.schedule.unwrap_or(recipe.schedule) {
         Decay::Constant => fit,
         Decay::Cosine => fit.schedule(Schedule::Cosine { last: 0.0 }),
