@@ -17,7 +17,7 @@ pub(crate) mod summary;
 
 pub use init::Init;
 pub use layer::{Layer, LayerContext, Mode};
-pub use layers::{AvgPool2d, Conv2d, Dense, Dropout, Flatten, MaxPool2d, Relu, Sigmoid, Softmax, Tanh};
+pub use layers::{AvgPool2d, Conv2d, Dense, Dropout, Flatten, MaxPool2d, Relu, Sigmoid, Softmax, Softplus, Tanh};
 pub use model::Model;
 pub use sequential::Sequential;
 pub use size::Size2;

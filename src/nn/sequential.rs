@@ -1,6 +1,6 @@
 //! The builder of a model whose layers follow each other.
 
-use super::layers::{AvgPool2d, Conv2d, Dense, Dropout, Flatten, MaxPool2d, Relu, Sigmoid, Softmax, Tanh};
+use super::layers::{AvgPool2d, Conv2d, Dense, Dropout, Flatten, MaxPool2d, Relu, Sigmoid, Softmax, Softplus, Tanh};
 use super::network::Network;
 use super::{Init, Layer, Model, Size2};
 use crate::device::Device;
@@ -96,6 +96,11 @@ impl Sequential {
     /// Adds a [`Tanh`].
     pub fn tanh(self) -> Self {
         self.layer(Tanh)
+    }
+
+    /// Adds a [`Softplus`].
+    pub fn softplus(self) -> Self {
+        self.layer(Softplus)
     }
 
     /// Adds a [`Softmax`]. A classifier doesn't end with one.

@@ -17,6 +17,10 @@ pub struct Sigmoid;
 #[derive(Clone, Copy, Debug)]
 pub struct Tanh;
 
+/// `ln(1 + e^x)`, elementwise: a smooth ReLU.
+#[derive(Clone, Copy, Debug)]
+pub struct Softplus;
+
 /// `e^x / sum of e^x` along the last dimension. A classifier doesn't end with it: the loss takes the values before it, and
 /// [`Model::predict_probabilities`](crate::nn::Model::predict_probabilities) applies it.
 #[derive(Clone, Copy, Debug)]
@@ -40,5 +44,6 @@ layers! {
     Relu "relu" unary::Unary::<unary::Relu>::new();
     Sigmoid "sigmoid" unary::Unary::<unary::Sigmoid>::new();
     Tanh "tanh" unary::Unary::<unary::Tanh>::new();
+    Softplus "softplus" unary::Unary::<unary::Softplus>::new();
     Softmax "softmax" softmax::Softmax;
 }

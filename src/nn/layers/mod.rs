@@ -7,7 +7,7 @@ mod dropout;
 mod flatten;
 mod pool2d;
 
-pub use activation::{Relu, Sigmoid, Softmax, Tanh};
+pub use activation::{Relu, Sigmoid, Softmax, Softplus, Tanh};
 pub use conv2d::Conv2d;
 pub use dense::Dense;
 pub use dropout::Dropout;
