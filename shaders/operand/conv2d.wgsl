@@ -1,5 +1,5 @@
 // Operands of a convolution as a GEMM: m runs over (n, h_out, w_out), k over (k_h, k_w, c_in / groups), n over c_out / groups.
-// a: x [n, h_in, w_in, c_in]. b: w [k_h, k_w, c_in / groups, c_out]. c: y [n, h_out, w_out, c_out]. Owner: src/ops/conv2d.rs.
+// a: x [n, h_in, w_in, c_in]. b: w [k_h, k_w, c_in / groups, c_out]. c: y [n, h_out, w_out, c_out]. Owner: src/ops/conv2d/.
 
 struct Params {
     m: u32,

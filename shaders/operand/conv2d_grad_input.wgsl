@@ -1,6 +1,6 @@
 // Operands of a convolution's gradient by its input as a GEMM: m runs over (n, h_in, w_in), k over (k_h, k_w, c_out / groups), n over
 // c_in / groups. a: dy [n, h_out, w_out, c_out]. b: w [k_h, k_w, c_in / groups, c_out]. c: dx [n, h_in, w_in, c_in].
-// Owner: src/ops/conv2d.rs.
+// Owner: src/ops/conv2d/.
 
 struct Params {
     m: u32,

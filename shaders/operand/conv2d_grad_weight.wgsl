@@ -1,6 +1,6 @@
 // Operands of a convolution's gradient by its weights as a GEMM: m runs over (k_h, k_w, c_in / groups), k over (n, h_out, w_out), n
 // over c_out / groups. a: x [n, h_in, w_in, c_in]. b: dy [n, h_out, w_out, c_out]. c: dw [k_h, k_w, c_in / groups, c_out].
-// Owner: src/ops/conv2d.rs.
+// Owner: src/ops/conv2d/.
 
 struct Params {
     m: u32,

@@ -39,11 +39,21 @@ impl Model {
         let source = self.source(train).await?;
         let n_batches = train.len().div_ceil(fit.batch);
         let start = self.trained;
-        let mut training =
-            Training { model: self, train, fit: &fit, source, n_batches, start_step: start.steps, start_epoch: start.epochs };
+        let mut training = Training {
+            model: self,
+            train,
+            fit: &fit,
+            source,
+            n_batches,
+            programs: Vec::new(),
+            start_step: start.steps,
+            start_epoch: start.epochs,
+        };
         // Both programs before the first step: a batch that doesn't fit is refused here.
-        training.program(fit.batch.min(train.len())).await?;
-        training.program(train.len() - (n_batches - 1) * fit.batch).await?;
+        for n in [fit.batch.min(train.len()), train.len() - (n_batches - 1) * fit.batch] {
+            let program = training.load(n).await?;
+            training.programs.push((n, program));
+        }
         training.model.reset_moments(&*fit.optimizer).await?;
         training.run().await
     }
@@ -56,6 +66,8 @@ struct Training<'a> {
     fit: &'a Fit,
     source: Source,
     n_batches: usize,
+    /// By batch size: that of a full batch and that of the last.
+    programs: Vec<(usize, Program)>,
     start_step: u32,
     start_epoch: u32,
 }
@@ -115,7 +127,7 @@ impl Training<'_> {
         Batches::new(self.train.len(), self.fit.batch, seed, self.start_epoch.wrapping_add(epoch as u32))
     }
 
-    async fn program(&mut self, n: usize) -> Result<Program> {
+    async fn load(&mut self, n: usize) -> Result<Program> {
         let (train, source, fit) = (self.train, self.source, self.fit);
         let kept = if fit.step_losses { ", loss kept" } else { "" };
         let key = format!("train {n}, {}, {:?}, {}{kept}", fit.optimizer.key(), fit.loss, source.key(train));
@@ -124,7 +136,9 @@ impl Training<'_> {
     }
 
     async fn step(&mut self, indices: &[u32], history: &mut History) -> Result<()> {
-        let program = self.program(indices.len()).await?;
+        let Some((_, program)) = self.programs.iter().find(|(n, _)| *n == indices.len()).cloned() else {
+            unreachable!("an epoch has full batches and a last one")
+        };
         let (Some(data), Some(step), Some(hyper)) = (program.ports.data, program.ports.step, program.ports.hyper) else {
             unreachable!("plan_step sets all three")
         };
