@@ -15,4 +15,4 @@ pub use matmul::{Matrix, matmul};
 pub use parallel::{for_each_chunk, for_each_chunk_with, for_each_chunks, for_each_row, for_each_row_2, map_indices};
 pub use real::Real;
 pub use scratch::with_scratch;
-pub use simd::vectorized;
+pub use simd::{Vectorize, vectorized};
