@@ -1,7 +1,7 @@
 //! The gradient of a convolution by its weights: for each tap and input channel a row of sums over all pixels.
 
 use super::panel::{Panels, VECTORS, for_blocks, lanes_of};
-use super::{Geometry, Line, copy_padded};
+use super::{Geometry, Line, copy_padded, depthwise};
 use crate::linalg::with_scratch;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -18,6 +18,9 @@ const PIECES_ELEMENTS: usize = 4 << 20;
 /// parts in a way that depends on the sizes alone; each part has its own sums, which are added in order: the same bits for any
 /// number of threads.
 pub fn conv2d_grad_weight(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    if g.is_depthwise() {
+        return depthwise::grad_weight(g, x, dy, dw);
+    }
     let g = &g.flat(CHAIN);
     let pass = Pass::new(g, x, dy);
     let (inputs, panels) = (pass.inputs(), pass.panels);

@@ -4,6 +4,7 @@
 //! A convolution, and each phase of its gradient by the input, is a [`Pass`]: along each axis an output reads inputs at fixed offsets.
 //! Inputs side by side in memory, a row of a window, are a [`Run`] that meets consecutive rows of the packed weights.
 
+mod depthwise;
 mod grad_weight;
 mod panel;
 
@@ -155,6 +156,9 @@ struct Rows<'a> {
 /// `y = finish(bias + convolution of x and w)` with `x` [n, h_in, w_in, c_in], `w` [k_h, k_w, c_in / groups, c_out] and `y`
 /// [n, h_out, w_out, c_out]. `finish` is called with all of `y`, in pieces.
 pub fn conv2d(g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], finish: Option<fn(&mut [f32])>) {
+    if g.is_depthwise() {
+        return depthwise::forward(g, x, w, bias, y, finish);
+    }
     let g = &g.flat_pieces();
     let (c_in, c_out) = (g.c_in / g.groups, g.c_out / g.groups);
     let pass = Pass::new(g, x, bias, finish, |axis| vec![Line::forward(g, axis)]);
@@ -166,6 +170,9 @@ pub fn conv2d(g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut 
 
 /// `dx` [n, h_in, w_in, c_in] from `dy` [n, h_out, w_out, c_out] and the convolution's `w`.
 pub fn conv2d_grad_input(g: &Geometry, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+    if g.is_depthwise() {
+        return depthwise::grad_input(g, dy, w, dx);
+    }
     let g = &g.flat_pieces();
     let (c_in, c_out) = (g.c_in / g.groups, g.c_out / g.groups);
     let turned = Geometry { input: g.output, output: g.input, c_in: g.c_out, c_out: g.c_in, ..*g };
