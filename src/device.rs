@@ -263,6 +263,7 @@ impl Runtime {
             Inner::Cpu { runtime, programs } => Memory {
                 states: runtime.state_bytes(),
                 inputs: programs.iter().map(|p| p.plan().memory().inputs).sum(),
+                prepared: programs.iter().map(|p| p.plan().memory().prepared).sum(),
                 scratch: programs.iter().map(|p| p.plan().memory().scratch).sum(),
                 ..Memory::default()
             },

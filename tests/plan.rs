@@ -66,7 +66,8 @@ impl<'a> Paper<'a> {
         let (at, len) = (self.at(v), self.len(v));
         if !self.contents.contains_key(&v) {
             let kind = &self.plan.storages[at.storage].kind;
-            assert!(*kind != StorageKind::Scratch, "{by} reads {v:?} before it is made");
+            let is_given = matches!(kind, StorageKind::Input(_) | StorageKind::State(_));
+            assert!(is_given, "{by} reads {v:?} before it is made");
             self.write(v);
         }
         let (tag, first) = self.contents[&v];

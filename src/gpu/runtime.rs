@@ -3,7 +3,7 @@
 use super::context::{Gpu, Pipeline};
 use super::readback::{Staging, Submission, device_bytes, tensor};
 use crate::error::{Error, Result};
-use crate::graph::{Location, Memory, Plan, StorageKind, state_mismatch, unknown_state};
+use crate::graph::{Location, Memory, Plan, Prepared, StorageKind, Versions, state_mismatch, unknown_state};
 use crate::op::{Buffer, Dispatch, Oracle, Value, compare};
 use crate::tensor::{DType, Tensor, TensorType};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -23,6 +23,7 @@ const GUARD_WORD: u32 = 0x7fc0_dead;
 pub struct Runtime {
     gpu: Arc<Gpu>,
     states: HashMap<String, State>,
+    versions: Versions,
     programs: Vec<Program>,
     staging: Staging,
     in_flight: VecDeque<Submission>,
@@ -45,6 +46,7 @@ struct Program {
     /// The dispatches of each step.
     steps: Vec<Range<usize>>,
     staging: Staging,
+    prepared: Prepared,
 }
 
 /// A dispatch that only needs recording.
@@ -62,7 +64,14 @@ struct Ready {
 impl Runtime {
     /// A runtime without states or programs.
     pub fn new(gpu: Arc<Gpu>) -> Self {
-        Runtime { gpu, states: HashMap::new(), programs: Vec::new(), staging: Staging::default(), in_flight: VecDeque::new() }
+        Runtime {
+            gpu,
+            states: HashMap::new(),
+            versions: Versions::default(),
+            programs: Vec::new(),
+            staging: Staging::default(),
+            in_flight: VecDeque::new(),
+        }
     }
 
     /// Makes buffers, pipelines and bind groups for a plan. Returns the program's number.
@@ -97,6 +106,7 @@ impl Runtime {
                     None => self.make_state(name, s.dtype, s.elements, s.bytes()),
                 },
                 StorageKind::Input(_) => self.storage_buffer("input", s.bytes(), false),
+                StorageKind::Prepared(_) => self.storage_buffer("prepared", s.bytes(), true),
                 StorageKind::Scratch => self.storage_buffer(&format!("scratch {i}"), s.bytes(), true),
             });
         }
@@ -126,7 +136,7 @@ impl Runtime {
         let mut staging = Staging::default();
         let largest = plan.outputs.iter().map(|&v| plan.value_bytes(v)).max().unwrap_or(0);
         staging.reserve(gpu, largest);
-        Ok(Program { plan, storages, ready, steps, staging })
+        Ok(Program { plan, storages, ready, steps, staging, prepared: Prepared::default() })
     }
 
     fn storage_buffer(&self, label: &str, bytes: u64, poison: bool) -> wgpu::Buffer {
@@ -206,6 +216,7 @@ impl Runtime {
                 match s.kind {
                     StorageKind::State(_) => {}
                     StorageKind::Input(_) => m.inputs += buffer.size(),
+                    StorageKind::Prepared(_) => m.prepared += buffer.size(),
                     StorageKind::Scratch => m.scratch += buffer.size(),
                 }
             }
@@ -224,14 +235,20 @@ impl Runtime {
             return self.run_validated(program, feeds).await;
         }
         self.feed(program, feeds);
-        let n = self.programs[program].steps.len();
-        self.submit(program, 0..n)?;
+        let steps = self.due(program);
+        self.submit(program, steps)?;
         if self.in_flight.len() > IN_FLIGHT
             && let Some(oldest) = self.in_flight.pop_front()
         {
             self.gpu.wait(oldest).await?;
         }
         Ok(())
+    }
+
+    /// The steps that a run has to make.
+    fn due(&mut self, program: usize) -> Range<usize> {
+        let p = &mut self.programs[program];
+        self.versions.run(&p.plan, &mut p.prepared)
     }
 
     fn feed(&self, program: usize, feeds: &[(Value, &Tensor)]) {
@@ -280,6 +297,7 @@ impl Runtime {
         observe: &mut dyn FnMut(&str, &[Tensor]),
     ) -> Result<()> {
         self.feed(program, feeds);
+        self.due(program);
         let plan = self.programs[program].plan.clone();
         for (s, step) in plan.steps.iter().enumerate() {
             let node = &plan.graph.nodes()[step.node];
@@ -293,6 +311,7 @@ impl Runtime {
     /// Runs a program step by step and compares each with the f64 CPU on the same inputs.
     async fn run_validated(&mut self, program: usize, feeds: &[(Value, &Tensor)]) -> Result<()> {
         self.feed(program, feeds);
+        self.due(program);
         let plan = self.programs[program].plan.clone();
         for (s, step) in plan.steps.iter().enumerate() {
             let node = &plan.graph.nodes()[step.node];
@@ -384,6 +403,7 @@ impl Runtime {
             }
         };
         self.gpu.queue.write_buffer(&buffer, 0, &device_bytes(data));
+        self.versions.set(name);
         self.gpu.check()
     }
 

@@ -4,9 +4,11 @@ mod autodiff;
 mod fuse;
 mod memory;
 mod plan;
+mod versions;
 
 pub use plan::{Location, Memory, Plan, Step, Storage, StorageKind};
 pub(crate) use plan::{state_mismatch, unknown_state};
+pub(crate) use versions::{Prepared, Versions};
 
 use crate::error::{Error, Result};
 use crate::op::{Cost, NodeBuilder, Op, Value};
