@@ -82,7 +82,11 @@ impl Runtime {
         let gpu = self.gpu.clone();
         let known: HashSet<String> = self.states.keys().cloned().collect();
         let kernels = plan.clone();
-        match gpu.scoped(|| self.make(plan)).await.and_then(|made| made) {
+        let made = match gpu.make_pipelines(kernels.steps.iter().flat_map(|s| &s.dispatches)).await {
+            Ok(()) => gpu.scoped(|| self.make(plan)).await.and_then(|made| made),
+            Err(e) => Err(e),
+        };
+        match made {
             Ok(program) => {
                 self.programs.push(program);
                 Ok(self.programs.len() - 1)

@@ -121,6 +121,8 @@ pub struct History {
     pub epochs: Vec<Epoch>,
     /// Steps made.
     pub steps: u64,
+    /// Seconds from the call of `fit` to the end of its first step: planning, kernels, memory, data, and the step itself.
+    pub first_step_seconds: f64,
     /// Whether the stop flag ended it.
     pub stopped: bool,
     /// Mean loss of each step's batch, before its update, if [`Fit::step_losses`] asked for it.
