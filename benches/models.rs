@@ -7,69 +7,34 @@
 //! a call of `Model::predict`: images go to the device and outputs come back.
 
 mod common;
+#[path = "../examples/common/networks.rs"]
+mod networks;
 
 use common::{Case, Unit};
+use networks::Network;
 use std::time::{Duration, Instant};
-use striate::Result;
 use striate::data::Dataset;
-use striate::device::Device;
-use striate::nn::{Conv2d, Model, Sequential};
+use striate::nn::Model;
 use striate::op::sample;
 use striate::random::{Seed, Stream};
 use striate::tensor::Tensor;
 use striate::train::{Fit, Progress};
 
-type Build = fn(&Device) -> Result<Model>;
-
 fn main() -> anyhow::Result<()> {
     let mut cases = Vec::new();
     for batch in [1, 8, 32, 128, 512] {
-        cases.push(train("das", das, batch));
+        cases.push(train(Network::Das, batch));
     }
-    cases.push(train("kth", kth, 100));
+    cases.push(train(Network::Kth, 100));
     for batch in [1, 8, 32, 128] {
-        cases.push(predict("das", das, batch));
+        cases.push(predict(Network::Das, batch));
     }
     common::run("models", Unit { name: "images/s", size: 1.0 }, cases)
 }
 
-/// Two convolutions, one pooling, two dropouts: 1,199,882 parameters.
-fn das(device: &Device) -> Result<Model> {
-    Sequential::new([28, 28, 1])
-        .conv2d(32, 3)
-        .relu()
-        .conv2d(64, 3)
-        .relu()
-        .max_pool2d(2)
-        .dropout(0.25)
-        .flatten()
-        .dense(128)
-        .relu()
-        .dropout(0.5)
-        .dense(10)
-        .build(device, Seed(1))
-}
-
-/// Two 5 x 5 convolutions and a wide dense layer: 3,274,634 parameters.
-fn kth(device: &Device) -> Result<Model> {
-    Sequential::new([28, 28, 1])
-        .layer(Conv2d::new(32, 5).same())
-        .relu()
-        .max_pool2d(2)
-        .layer(Conv2d::new(64, 5).same())
-        .relu()
-        .max_pool2d(2)
-        .flatten()
-        .dense(1024)
-        .relu()
-        .dropout(0.4)
-        .dense(10)
-        .build(device, Seed(1))
-}
-
-fn train(name: &str, build: Build, batch: usize) -> Case {
-    Case::new(format!("train/{name}/batch_{batch}"), batch as u64, move |device| {
-        let mut model = build(device)?;
+fn train(network: Network, batch: usize) -> Case {
+    Case::new(format!("train/{}/batch_{batch}", network.name()), batch as u64, move |device| {
+        let mut model = network.layers().build(device, Seed(1))?;
         // An epoch has some steps more than a device has in flight.
         let n_batches = (4096 / batch).clamp(4, 16);
         let data = random_data(&model, n_batches * batch)?;
@@ -83,9 +48,9 @@ fn train(name: &str, build: Build, batch: usize) -> Case {
     })
 }
 
-fn predict(name: &str, build: Build, batch: usize) -> Case {
-    Case::new(format!("predict/{name}/batch_{batch}"), batch as u64, move |device| {
-        let mut model = build(device)?;
+fn predict(network: Network, batch: usize) -> Case {
+    Case::new(format!("predict/{}/batch_{batch}", network.name()), batch as u64, move |device| {
+        let mut model = network.layers().build(device, Seed(1))?;
         let images = sample::normal(1, model.input_shape().with_batch(batch));
         Ok(Box::new(move |iterations: u64| {
             let start = Instant::now();

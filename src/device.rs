@@ -289,10 +289,31 @@ impl Runtime {
     /// # Errors
     /// [`Error::Invalid`] if the program was never run; else as for [`Runtime::run`].
     pub async fn run_again(&mut self, program: ProgramId) -> Result<()> {
-        if !self.fed.contains(&program.0) {
-            return Err(Error::invalid("program", "one that was never run", "a first run, with its inputs"));
-        }
+        self.expect_fed(program)?;
         self.run_fed(program, &[]).await
+    }
+
+    /// Runs all steps of a program on the inputs of its last run and returns how many seconds the parts of each step took: its
+    /// dispatches on a GPU, the whole step on the CPU.
+    ///
+    /// # Errors
+    /// As for [`Runtime::run_again`].
+    pub async fn time_steps(&mut self, program: ProgramId) -> Result<Vec<Vec<f64>>> {
+        self.expect_fed(program)?;
+        match &mut self.inner {
+            Inner::Cpu { runtime, programs } => {
+                Ok(runtime.time_steps(&mut programs[program.0]).into_iter().map(|seconds| vec![seconds]).collect())
+            }
+            Inner::Gpu(runtime) => runtime.time_dispatches(program.0).await,
+        }
+    }
+
+    fn expect_fed(&self, program: ProgramId) -> Result<()> {
+        if self.fed.contains(&program.0) {
+            Ok(())
+        } else {
+            Err(Error::invalid("program", "one that was never run", "a first run, with its inputs"))
+        }
     }
 
     async fn run_fed(&mut self, program: ProgramId, feeds: &[(Value, &Tensor)]) -> Result<()> {
