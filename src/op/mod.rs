@@ -75,6 +75,11 @@ pub trait Op: CpuErased + Debug + Send + Sync + Any {
         None
     }
 
+    /// Whether output 0 takes no more than a pass over the inputs to make, so that a backward pass may rather make it again than keep it.
+    fn is_cheap(&self) -> bool {
+        false
+    }
+
     /// For an op that is an activation function: which one, so that a producer can take it into its epilogue.
     fn activation(&self) -> Option<Activation> {
         None

@@ -147,6 +147,10 @@ impl<R: BinaryRow> Op for Binary<R> {
         R::gradient(g)
     }
 
+    fn is_cheap(&self) -> bool {
+        true
+    }
+
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
         let e = Elements::of(r.y(0).elements());
         let kernel = e.kernel(&BINARY, &[]).set("OPERATION", R::CODE);

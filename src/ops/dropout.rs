@@ -66,6 +66,10 @@ impl Op for Dropout {
         Ok(())
     }
 
+    fn is_cheap(&self) -> bool {
+        true
+    }
+
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
         let e = Elements::of(r.y(0).elements());
         let (stream, seed) = self.key();

@@ -39,6 +39,10 @@ impl Op for Scale {
         Ok(())
     }
 
+    fn is_cheap(&self) -> bool {
+        true
+    }
+
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
         let e = Elements::of(r.y(0).elements());
         let params = [("n", e.n()), ("factor", self.factor.into())];

@@ -234,6 +234,10 @@ impl<R: UnaryRow> Op for Unary<R> {
         Ok(())
     }
 
+    fn is_cheap(&self) -> bool {
+        true
+    }
+
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
         let e = Elements::of(r.y(0).elements());
         let kernel = e.kernel(&UNARY, &[&ACTIVATION]).set("ACTIVATION", R::CODE);

@@ -103,7 +103,7 @@ impl Model {
         fit.check()?;
         let classes = self.check_outputs(&*fit.loss)?;
         let samples = |graph: &mut Graph| add_host_batch(graph, self.input_shape(), fit.batch);
-        let (plan, ports) = self.plan_step(fit.batch, samples, &*fit.optimizer, &*fit.loss, false)?;
+        let (plan, ports) = self.plan_step(fit.batch, samples, fit)?;
         let mut random = Stream::new(Seed(0), 0);
         let mut feeds = Vec::new();
         if let Some(DataPorts::Samples { images, labels }) = ports.data {
