@@ -176,7 +176,7 @@ fn recomputing_saves_memory_and_changes_no_bit() {
         let blocks = (0..10).fold(start, |net, i| match i % 3 {
             0 => net.layer(same(8)).relu(),
             1 => net.layer(same(8)).tanh().dropout(0.2),
-            _ => net.layer(same(8)),
+            _ => net.layer(same(8).no_bias()).batch_norm().relu(),
         });
         blocks.max_pool2d(2).flatten().dense(3)
     };
@@ -189,7 +189,7 @@ fn recomputing_saves_memory_and_changes_no_bit() {
             (history.step_losses, model.weights().unwrap(), memory.scratch)
         };
         let kept = run(Recompute::Nothing);
-        for (what, saves) in [(Recompute::Cheap, 0.0), (Recompute::Checkpoints(1), 0.0), (Recompute::Checkpoints(4), 0.3)] {
+        for (what, saves) in [(Recompute::Cheap, 0.1), (Recompute::Checkpoints(1), 0.0), (Recompute::Checkpoints(4), 0.3)] {
             let again = run(what);
             assert_eq!((&again.0, &again.1), (&kept.0, &kept.1), "{device}, {what:?}");
             let saved = 1.0 - again.2 as f64 / kept.2 as f64;

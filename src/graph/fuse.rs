@@ -111,6 +111,6 @@ impl Graph {
         let outputs: Vec<Value> = types.into_iter().map(|ty| self.value(ty, place, &name)).collect();
         self.nodes[producer].inputs = [&inputs[..1], &outputs[..]].concat();
         self.replace(producer, op, n);
-        Some((producer, Node { name: node.name, op: fold, inputs: of_fold, outputs }))
+        Some((producer, Node { name: node.name, op: fold, inputs: of_fold, outputs, is_gradient: false }))
     }
 }

@@ -3,7 +3,7 @@
 //! Checkpoints: T. Chen, B. Xu, C. Zhang, C. Guestrin, "Training deep nets with sublinear memory cost", arXiv:1604.06174.
 
 use super::{Graph, Node, Origin};
-use crate::op::Value;
+use crate::op::{Buffer, Value};
 use std::collections::{HashMap, HashSet};
 
 /// What the backward pass makes again instead of keeping it from the forward pass. The numbers of a training step are the same.
@@ -37,7 +37,7 @@ impl Graph {
         let mut again: HashMap<Value, Value> = HashMap::new();
         for mut node in late {
             for i in (0..node.inputs.len()).filter(|_| node.is_gradient) {
-                node.inputs[i] = self.made_again(node.inputs[i], &dropped, &mut again);
+                node.inputs[i] = self.made_again(node.inputs[i], what, &dropped, &mut again);
             }
             self.nodes.push(node);
         }
@@ -48,8 +48,8 @@ impl Graph {
         }
     }
 
-    /// The value that stands for `v` in the backward pass: itself, or an output of a copy of its producer, which is added.
-    fn made_again(&mut self, v: Value, dropped: &HashSet<Value>, again: &mut HashMap<Value, Value>) -> Value {
+    /// The value that stands for `v` in the backward pass: itself, or an output of a new node that makes it again.
+    fn made_again(&mut self, v: Value, what: Recompute, dropped: &HashSet<Value>, again: &mut HashMap<Value, Value>) -> Value {
         if !dropped.contains(&v) {
             return v;
         }
@@ -57,9 +57,13 @@ impl Graph {
             return copy;
         }
         let Some((producer, _)) = self.producer(v) else { return v };
-        let Node { name, op, inputs, outputs, .. } = self.nodes[producer].clone();
+        let node = match what {
+            Recompute::Cheap => self.remake(&self.nodes[producer]),
+            _ => None,
+        };
+        let Node { name, op, inputs, outputs, .. } = node.unwrap_or_else(|| self.nodes[producer].clone());
         // Deep enough for any network: a call a layer between two checkpoints.
-        let inputs: Vec<Value> = inputs.iter().map(|&x| self.made_again(x, dropped, again)).collect();
+        let inputs: Vec<Value> = inputs.iter().map(|&x| self.made_again(x, what, dropped, again)).collect();
         let name = format!("{name}/gradient");
         let copies: Vec<Value> = outputs
             .iter()
@@ -74,6 +78,18 @@ impl Graph {
         again[&v]
     }
 
+    /// A node that makes output 0 of another again, cheaply.
+    fn remake(&self, node: &Node) -> Option<Node> {
+        let (op, reads) = node.op.remake()?;
+        let value = |b: &Buffer| match *b {
+            Buffer::Input(i) => Some(node.inputs[i]),
+            Buffer::Output(o) => Some(node.outputs[o]),
+            Buffer::Temp(_) => None,
+        };
+        let inputs = reads.iter().map(value).collect::<Option<Vec<Value>>>()?;
+        Some(Node { op, inputs, outputs: node.outputs[..1].to_vec(), ..node.clone() })
+    }
+
     /// Outputs of cheap ops on values that the backward pass holds anyway at the time when it needs them.
     fn cheap(&self, first_late: usize) -> HashSet<Value> {
         let (mut first_read, mut last_read) = (HashMap::new(), HashMap::new());
@@ -85,7 +101,8 @@ impl Graph {
         }
         let mut dropped = HashSet::new();
         for node in &self.nodes[..first_late] {
-            let [y] = node.outputs[..] else { continue };
+            let Some(remade) = self.remake(node) else { continue };
+            let y = remade.outputs[0];
             let Some(&needed_at) = first_read.get(&y) else { continue };
             let elements = |v: Value| self.info(v).ty.elements();
             let is_held = |&x: &Value| {
@@ -93,7 +110,7 @@ impl Graph {
                 let is_parameter = !matches!(self.info(x).origin, Origin::Node { .. });
                 is_small || is_parameter || (!dropped.contains(&x) && last_read.get(&x).is_some_and(|&n| n >= needed_at))
             };
-            if node.op.is_cheap() && node.inputs.iter().all(is_held) {
+            if remade.inputs.iter().all(is_held) {
                 dropped.insert(y);
             }
         }

@@ -81,7 +81,7 @@ impl fmt::Display for Summary {
             let name = format!("{} ({})", l.name, l.kind);
             row(f, [&name, &format!("(None{shape})"), &grouped(l.parameters as u64), &macs])?;
             if !l.inputs.is_empty() {
-                writeln!(f, "{}", fit(&format!("  of {}", l.inputs.join(", ")), WIDTH))?;
+                writeln!(f, "{}", cut(&format!("  of {}", l.inputs.join(", ")), WIDTH))?;
             }
         }
         writeln!(f, "{}", "=".repeat(WIDTH))?;

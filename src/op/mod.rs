@@ -75,9 +75,10 @@ pub trait Op: CpuErased + Debug + Send + Sync + Any {
         None
     }
 
-    /// Whether output 0 takes no more than a pass over the inputs to make, so that a backward pass may rather make it again than keep it.
-    fn is_cheap(&self) -> bool {
-        false
+    /// An op that makes output 0 again in a pass over memory, and which inputs and outputs of this op it reads: so a backward pass may
+    /// rather make output 0 again than keep it.
+    fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
+        None
     }
 
     /// For an op that is an activation function: which one, so that a producer can take it into its epilogue.

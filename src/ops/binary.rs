@@ -154,8 +154,8 @@ impl<R: BinaryRow> Op for Binary<R> {
         R::gradient(g)
     }
 
-    fn is_cheap(&self) -> bool {
-        true
+    fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
+        Some((Arc::new(Binary::<R>::new()), vec![Buffer::Input(0), Buffer::Input(1)]))
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {

@@ -10,6 +10,7 @@ use crate::op::{
 use crate::ops::elements::Elements;
 use crate::random::{Seed, pcg4d};
 use crate::tensor::{DType, Tensor, TensorType};
+use std::sync::Arc;
 
 static DROPOUT: Source = shader!("dropout");
 
@@ -66,8 +67,8 @@ impl Op for Dropout {
         Ok(())
     }
 
-    fn is_cheap(&self) -> bool {
-        true
+    fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
+        Some((Arc::new(self.clone()), vec![Buffer::Input(0), Buffer::Input(1)]))
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {

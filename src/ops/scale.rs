@@ -8,6 +8,7 @@ use crate::op::{
 };
 use crate::ops::elements::Elements;
 use crate::tensor::{DType, TensorType};
+use std::sync::Arc;
 
 static SCALE: Source = shader!("scale");
 
@@ -39,8 +40,8 @@ impl Op for Scale {
         Ok(())
     }
 
-    fn is_cheap(&self) -> bool {
-        true
+    fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
+        Some((Arc::new(self.clone()), vec![Buffer::Input(0)]))
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {

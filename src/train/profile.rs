@@ -6,7 +6,6 @@ use crate::graph::{Graph, Plan};
 use crate::nn::Model;
 use crate::nn::feed::{DataPorts, add_host_batch};
 use crate::nn::model::Ports;
-use crate::nn::parameters::page_name;
 use crate::nn::summary::{cut, grouped};
 use crate::op::{Cost, Value};
 use crate::ops::matmul::Matmul;
@@ -147,7 +146,7 @@ impl Model {
         // States of its own.
         let mut runtime = Runtime::new(&device);
         for page in 0..self.layout.pages.len() {
-            let name = page_name(page);
+            let name = self.layout.page_name(page);
             runtime.set_state(&name, &self.runtime.state(&name).await?).await?;
         }
         let mut steps = describe(&plan);
