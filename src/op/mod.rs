@@ -75,6 +75,12 @@ pub trait Op: CpuErased + Debug + Send + Sync + Any {
         None
     }
 
+    /// An op that makes output 0 again in a pass over memory, and which inputs and outputs of this op it reads: so a backward pass may
+    /// rather make output 0 again than keep it.
+    fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
+        None
+    }
+
     /// For an op that is an activation function: which one, so that a producer can take it into its epilogue.
     fn activation(&self) -> Option<Activation> {
         None
@@ -83,6 +89,31 @@ pub trait Op: CpuErased + Debug + Send + Sync + Any {
     /// This op with `activation` applied to its output 0, if it can do that in its epilogue.
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Op>> {
         let _ = activation;
+        None
+    }
+
+    /// Whether this op is the sum of its two inputs, so that the producer of one can add the other in its epilogue.
+    fn is_sum(&self) -> bool {
+        false
+    }
+
+    /// This op with one more input, like output 0, that is added to output 0 before any activation, if it can do that in its epilogue
+    /// and has no activation yet.
+    fn with_residual(&self) -> Option<Arc<dyn Op>> {
+        None
+    }
+
+    /// Whether output 0 is linear in input 1, weights whose last axis is that of output 0, plus input 2, a bias along that axis, if there
+    /// is one: then a scale and a shift of output 0 along that axis can be taken into the weights and the bias.
+    fn has_channel_weights(&self) -> bool {
+        false
+    }
+
+    /// For an op that scales and shifts input 0 along its last axis by the inputs after that: the op that makes weights and bias
+    /// that do so of the weights and, with `bias`, the bias of an op that [`Op::has_channel_weights`]. Its inputs are weights,
+    /// bias, and this op's from input 1 on; its outputs weights and bias.
+    fn fold(&self, bias: bool) -> Option<Arc<dyn Op>> {
+        let _ = bias;
         None
     }
 }

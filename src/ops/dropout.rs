@@ -10,6 +10,7 @@ use crate::op::{
 use crate::ops::elements::Elements;
 use crate::random::{Seed, pcg4d};
 use crate::tensor::{DType, Tensor, TensorType};
+use std::sync::Arc;
 
 static DROPOUT: Source = shader!("dropout");
 
@@ -64,6 +65,10 @@ impl Op for Dropout {
         let dx = g.node(*self, &[dy, step])?;
         g.set(0, dx);
         Ok(())
+    }
+
+    fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
+        Some((Arc::new(self.clone()), vec![Buffer::Input(0), Buffer::Input(1)]))
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {

@@ -105,6 +105,10 @@ impl Op for Matmul {
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Op>> {
         self.activation.is_none().then(|| Arc::new(Matmul { activation: Some(activation), ..self.clone() }) as Arc<dyn Op>)
     }
+
+    fn has_channel_weights(&self) -> bool {
+        self.activation.is_none() && !self.transpose_b
+    }
 }
 
 /// The product `C[m, n]` of `A` [m, k] and `B` [k, n], each given that way round or transposed, to record.

@@ -9,6 +9,10 @@ use crate::ops::{softmax, unary};
 #[derive(Clone, Copy, Debug)]
 pub struct Relu;
 
+/// `min(max(x, 0), 6)`, elementwise, as MobileNets have it.
+#[derive(Clone, Copy, Debug)]
+pub struct Relu6;
+
 /// `1 / (1 + e^-x)`, elementwise.
 #[derive(Clone, Copy, Debug)]
 pub struct Sigmoid;
@@ -33,7 +37,8 @@ macro_rules! layers {
                 $name
             }
 
-            fn build(&self, ctx: &mut LayerContext<'_>, x: Value) -> Result<Value> {
+            fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> Result<Value> {
+                let x = ctx.only(x)?;
                 ctx.node($op, &[x])
             }
         }
@@ -42,6 +47,7 @@ macro_rules! layers {
 
 layers! {
     Relu "relu" unary::Unary::<unary::Relu>::new();
+    Relu6 "relu6" unary::Unary::<unary::Relu6>::new();
     Sigmoid "sigmoid" unary::Unary::<unary::Sigmoid>::new();
     Tanh "tanh" unary::Unary::<unary::Tanh>::new();
     Softplus "softplus" unary::Unary::<unary::Softplus>::new();

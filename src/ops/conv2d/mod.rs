@@ -243,6 +243,10 @@ impl Op for Conv2d {
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Op>> {
         self.activation.is_none().then(|| Arc::new(Conv2d { activation: Some(activation), ..self.clone() }) as Arc<dyn Op>)
     }
+
+    fn has_channel_weights(&self) -> bool {
+        self.activation.is_none()
+    }
 }
 
 impl Cpu for Conv2d {
