@@ -7,6 +7,12 @@ use rayon::prelude::*;
 /// Below this many elements a loop runs on the calling thread: waking others would cost more than it saves.
 const SERIAL: usize = 16 * 1024;
 
+/// Calls `f` on a thread of the pool. Parallel loops within it then begin at once; from another thread, each would first have to wake
+/// one of the pool and wait to be woken itself.
+pub fn in_pool<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| f())
+}
+
 /// Calls `f(index of the row, row)` for each row of `row_len` elements of `y`.
 pub fn for_each_row<T: Send>(y: &mut [T], row_len: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     if y.len() <= SERIAL {
