@@ -48,6 +48,8 @@ struct AddRows<'a> {
 }
 
 impl Vectorize for AddRows<'_> {
+    type Output = ();
+
     #[inline(always)]
     fn run(self) {
         let AddRows { a, k, first, b, n, sums } = self;

@@ -77,5 +77,5 @@ pub fn for_each_chunks<T: Send, const N: usize>(ys: [&mut [T]; N], f: impl Fn(us
 
 /// `f(0), f(1), ... f(n - 1)`, each a larger piece of work, computed in parallel and returned in order.
 pub fn map_indices<R: Send>(n: usize, f: impl Fn(usize) -> R + Sync + Send) -> Vec<R> {
-    (0..n).into_par_iter().map(f).collect()
+    (0..n).into_par_iter().map(|i| vectorized(|| f(i))).collect()
 }

@@ -177,14 +177,7 @@ impl Cpu for Matmul {
         }
         let bias = (args.n_inputs() == 3).then(|| args.x(2));
         if bias.is_some() || self.activation.is_some() {
-            for_each_row(y, args.y_shape(0).last(), |_, row| {
-                if let Some(bias) = bias {
-                    row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
-                }
-                if let Some(f) = self.activation {
-                    (f.f32)(row);
-                }
-            });
+            for_each_row(y, n, |_, row| finish_rows(row, n, bias, self.activation));
         }
     }
 
