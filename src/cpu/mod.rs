@@ -91,12 +91,7 @@ impl<T: Precision> Runtime<T> {
     }
 
     /// Runs the plan once on these inputs. `observe` is called after each step with its index and outputs; with it no step is left out.
-    pub fn run(
-        &mut self,
-        program: &mut Program<T>,
-        feeds: Vec<(Value, Buf<T>)>,
-        observe: Option<Observe<'_, T>>,
-    ) -> Result<()> {
+    pub fn run(&mut self, program: &mut Program<T>, feeds: Vec<(Value, Buf<T>)>, observe: Option<Observe<'_, T>>) -> Result<()> {
         let plan = program.plan.clone();
         for (v, data) in feeds {
             let info = plan.graph.info(v);
@@ -111,7 +106,11 @@ impl<T: Precision> Runtime<T> {
         let Some(observe) = observe else {
             let parallel = program.parallel;
             let run = || steps.for_each(|s| self.step(program, &plan, s));
-            if parallel { in_pool(run) } else { run() }
+            if parallel {
+                in_pool(run)
+            } else {
+                run()
+            }
             return Ok(());
         };
         for s in 0..steps.end {

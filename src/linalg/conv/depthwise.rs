@@ -59,7 +59,17 @@ impl Line {
 }
 
 /// The taps that outputs of a row and a stretch of columns have, in an input with rows of `row_len` and pixels of `c` elements.
-fn taps_of(h: &Line, [first, end]: [usize; 2], row: usize, w: &Line, s: &Stretch, row_len: usize, c: usize, k_w: usize, to: &mut Vec<Tap>) {
+fn taps_of(
+    h: &Line,
+    [first, end]: [usize; 2],
+    row: usize,
+    w: &Line,
+    s: &Stretch,
+    row_len: usize,
+    c: usize,
+    k_w: usize,
+    to: &mut Vec<Tap>,
+) {
     to.clear();
     for &(dh, k_h) in &h.taps[first..end] {
         for &(dw, k) in &w.taps[s.taps[0]..s.taps[1]] {

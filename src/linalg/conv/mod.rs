@@ -234,7 +234,18 @@ impl Geometry {
     /// A product of `pixels` rows of `c_in` elements and weights [c_in, c_out].
     pub fn pointwise(pixels: usize, c_in: usize, c_out: usize) -> Geometry {
         let (size, ones) = ([1, pixels], [1, 1]);
-        Geometry { n: 1, input: size, c_in, output: size, c_out, kernel: ones, stride: ones, dilation: ones, pad: [0, 0], groups: 1 }
+        Geometry {
+            n: 1,
+            input: size,
+            c_in,
+            output: size,
+            c_out,
+            kernel: ones,
+            stride: ones,
+            dilation: ones,
+            pad: [0, 0],
+            groups: 1,
+        }
     }
 
     /// Whether a window is a pixel, so that the convolution is a product of pixels by channels.
