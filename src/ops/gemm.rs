@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::op::{
     ACTIVATION, Activation, Bound, Buffer, ConstValue, DeviceProfile, GRID, Kernel, MainLoop, Op, Recorder, Source, Word, shader,
 };
+use crate::ops::elements::Elements;
 use crate::tensor::TensorType;
 
 static ACCESS: Source = shader!("gemm/access");
@@ -168,29 +169,41 @@ impl Gemm {
         let target = if split { r.temp(TensorType::f32([n_splits, m, c_stride])) } else { c };
         let bias_or_b = bias.unwrap_or(b);
         r.dispatch(kernel, &[a, b, bias_or_b], &[target], &params, grid);
-        let mut additions = n_splits;
-        if split {
-            let combine = |r: &mut Recorder<'_>, from: (Buffer, usize), to: (Buffer, usize), bias: Option<Buffer>, code: u32| {
-                let kernel = Kernel::new(&COMBINE, &[&ACTIVATION, &GRID]).set("HAS_BIAS", bias.is_some()).set("ACTIVATION", code);
-                let elements = to.1 * m * c_stride;
-                let n_partial = from.1 * m * c_stride;
-                let params = [("n_elements", elements.into()), ("n", c_stride.into()), ("n_partial", n_partial.into())];
-                let grid = r.linear_grid(elements.div_ceil(64));
-                r.dispatch(kernel, &[from.0, bias.unwrap_or(from.0)], &[to.0], &params, grid);
-            };
-            let mut from = (target, n_splits);
-            if n_splits > LONGEST_COMBINE {
-                let fewer = n_splits.isqrt();
-                let temp = r.temp(TensorType::f32([fewer, m, c_stride]));
-                combine(r, from, (temp, fewer), None, 0);
-                from = (temp, fewer);
-                additions = n_splits.div_ceil(fewer) + fewer;
-            }
-            combine(r, from, (c, 1), bias, code);
-        }
+        let additions = if split { combine(r, target, n_splits, [m, c_stride], bias, code, c) } else { 1 };
         // A product and its sum may be rounded apart, which adds one; then the splits, and the bias.
         r.declare_depth(k_chunk.min(k) + 1 + additions + usize::from(bias.is_some()));
     }
+}
+
+/// Records the sum over the first axis of `parts` [n_parts, rows, columns], in order, with bias and activation, into `c`: in two steps if
+/// there are very many. Returns its longest chain of additions.
+pub(super) fn combine(
+    r: &mut Recorder<'_>,
+    parts: Buffer,
+    n_parts: usize,
+    [rows, columns]: [usize; 2],
+    bias: Option<Buffer>,
+    code: u32,
+    c: Buffer,
+) -> usize {
+    let elements = Elements::aligned(rows * columns, columns);
+    let sum = |r: &mut Recorder<'_>, from: (Buffer, usize), to: (Buffer, usize), bias: Option<Buffer>, code: u32| {
+        let kernel = elements.kernel(&COMBINE, &[&ACTIVATION]).set("HAS_BIAS", bias.is_some()).set("ACTIVATION", code);
+        let count = |len: usize| elements.count(len * rows * columns);
+        let params =
+            [("n_elements", count(to.1).into()), ("n", elements.count(columns).into()), ("n_partial", count(from.1).into())];
+        let grid = r.linear_grid(count(to.1).div_ceil(64));
+        r.dispatch(kernel, &[from.0, bias.unwrap_or(from.0)], &[to.0], &params, grid);
+    };
+    if n_parts <= LONGEST_COMBINE {
+        sum(r, (parts, n_parts), (c, 1), bias, code);
+        return n_parts;
+    }
+    let fewer = n_parts.isqrt();
+    let temp = r.temp(TensorType::f32([fewer, rows, columns]));
+    sum(r, (parts, n_parts), (temp, fewer), None, 0);
+    sum(r, (temp, fewer), (c, 1), bias, code);
+    n_parts.div_ceil(fewer) + fewer
 }
 
 fn lanes(profile: &DeviceProfile) -> usize {

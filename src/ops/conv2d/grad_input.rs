@@ -1,6 +1,6 @@
 //! Gradient of a convolution by its input (a transposed convolution).
 
-use super::{Conv2d, Conv2dGradWeight, GRAD_INPUT, Geometry};
+use super::{Conv2d, Conv2dGradWeight, GRAD_INPUT, Geometry, depthwise};
 use crate::error::{Error, Result};
 use crate::linalg::{Matrix, Real, for_each_chunk_with, matmul};
 use crate::op::Buffer::{Input, Output};
@@ -67,6 +67,10 @@ impl Op for Conv2dGradInput {
         let size = [g.n * g.input[0] * g.input[1], g.c_in / g.groups, g.kernel[0] * g.kernel[1] * (g.c_out / g.groups)];
         if g.is_pointwise() {
             product(size, false, true, None).record(r, Input(0), Input(1), None, Output(0));
+            return Ok(());
+        }
+        if depthwise::applies(&g) {
+            depthwise::grad_input(r, &g);
             return Ok(());
         }
         let gemm = Gemm {

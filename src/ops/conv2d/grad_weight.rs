@@ -1,6 +1,6 @@
 //! Gradient of a convolution by its weights.
 
-use super::{Conv2d, Conv2dGradInput, GRAD_WEIGHT, Geometry};
+use super::{Conv2d, Conv2dGradInput, GRAD_WEIGHT, Geometry, depthwise};
 use crate::error::{Error, Result};
 use crate::linalg::{Matrix, Real, column_block_rows, map_indices, matmul};
 use crate::op::Buffer::{Input, Output};
@@ -63,6 +63,10 @@ impl Op for Conv2dGradWeight {
         let size = [g.taps(), g.c_out / g.groups, g.output_pixels()];
         if g.is_pointwise() {
             product(size, true, false, None).record(r, Input(0), Input(1), None, Output(0));
+            return Ok(());
+        }
+        if depthwise::applies(&g) {
+            depthwise::grad_weight(r, &g);
             return Ok(());
         }
         let gemm = Gemm {

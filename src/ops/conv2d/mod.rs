@@ -2,6 +2,7 @@
 //! three ops on one geometry.
 
 mod cases;
+mod depthwise;
 mod grad_input;
 mod grad_weight;
 
@@ -96,9 +97,14 @@ impl Geometry {
         [self.kernel[0], self.kernel[1], self.c_in / self.groups, self.c_out]
     }
 
+    /// Pixels of a window.
+    fn n_taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
     /// Elements summed for an output, in a group.
     fn taps(&self) -> usize {
-        self.kernel[0] * self.kernel[1] * (self.c_in / self.groups)
+        self.n_taps() * (self.c_in / self.groups)
     }
 
     fn output_pixels(&self) -> usize {
@@ -236,6 +242,10 @@ impl Op for Conv2d {
             matmul::product(size, false, false, self.activation).record(r, Input(0), Input(1), bias, Output(0));
             return Ok(());
         }
+        if depthwise::applies(&g) {
+            depthwise::forward(r, &g, self.activation);
+            return Ok(());
+        }
         let gemm = Gemm {
             operand: &CONV2D,
             consts: Vec::new(),
@@ -304,17 +314,17 @@ static GRAD_WEIGHT: Source = shader!("operand/conv2d_grad_weight");
 
 /// The list's entries.
 pub static DECLARATIONS: &[Declaration] = &[
-    Declaration { name: "conv2d", no_gradient: None, shaders: &[&CONV2D, &matmul::OPERAND], cases: cases::conv2d },
+    Declaration { name: "conv2d", no_gradient: None, shaders: &[&CONV2D, &matmul::OPERAND, &depthwise::TILE, &depthwise::FORWARD], cases: cases::conv2d },
     Declaration {
         name: "conv2d_grad_input",
         no_gradient: None,
-        shaders: &[&GRAD_INPUT, &matmul::OPERAND],
+        shaders: &[&GRAD_INPUT, &matmul::OPERAND, &depthwise::TILE, &depthwise::GRAD_INPUT],
         cases: cases::grad_input,
     },
     Declaration {
         name: "conv2d_grad_weight",
         no_gradient: None,
-        shaders: &[&GRAD_WEIGHT, &matmul::OPERAND],
+        shaders: &[&GRAD_WEIGHT, &matmul::OPERAND, &depthwise::TILE, &depthwise::GRAD_WEIGHT],
         cases: cases::grad_weight,
     },
 ];
