@@ -8,7 +8,7 @@ fn store(m: u32, n: u32, group: u32, split: u32, sum: vec4<f32>) {
         return;
     }
     let y = epilogue(sum, group, n);
-    let i = (split * params.m + m) * params.c_stride + group * params.n + n;
+    let i = (split * params.c_rows + c_row(m)) * params.c_stride + group * params.n + n;
     if (n < params.n) {
         c[i] = y.x;
     }

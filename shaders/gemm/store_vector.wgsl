@@ -5,6 +5,6 @@
 // c[m, n ..= n + 3] of a group and, where k is split, of a split.
 fn store(m: u32, n: u32, group: u32, split: u32, sum: vec4<f32>) {
     if (m < params.m && n < params.n) {
-        c[((split * params.m + m) * params.c_stride + group * params.n + n) / 4u] = epilogue(sum, group, n);
+        c[((split * params.c_rows + c_row(m)) * params.c_stride + group * params.n + n) / 4u] = epilogue(sum, group, n);
     }
 }

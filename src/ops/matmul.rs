@@ -116,6 +116,7 @@ pub(super) fn product(size: [usize; 3], transpose_a: bool, transpose_b: bool, ac
         operand: &OPERAND,
         consts: vec![("A_ALONG_K", (!transpose_a).into()), ("B_ALONG_K", transpose_b.into())],
         size,
+        phases: Vec::new(),
         groups: 1,
         vector: [a_row, b_row, n].map(|len| len.is_multiple_of(4)),
         params: Vec::new(),
@@ -192,6 +193,10 @@ fn cases() -> Vec<Case> {
         )
         .differentiable_by(&[]),
         Case::new("integers", Matmul::default(), vec![sample::integers(11, [66, 50], 4), sample::integers(12, [50, 68], 4)]),
+        Case::new("few_rows_wide", Matmul::default(), vec![sample::normal(26, [3, 530]), sample::normal(27, [530, 300])]),
+        Case::new("seven_rows", Matmul::default(), vec![sample::normal(28, [7, 65]), sample::normal(29, [65, 140])]),
+        Case::new("few_columns", Matmul::default(), vec![sample::normal(30, [150, 48]), sample::normal(31, [48, 3])]),
+        Case::new("few_columns_tt", Matmul::new(true, true), vec![sample::normal(32, [48, 152]), sample::normal(33, [4, 48])]),
         Case::new("one_row", Matmul::default(), vec![sample::normal(13, [1, 300]), sample::normal(14, [300, 5])]),
     ];
     for (ta, tb) in [(false, true), (true, false), (true, true)] {

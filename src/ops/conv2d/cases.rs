@@ -53,6 +53,19 @@ fn setups() -> Vec<Setup> {
             ..base("stride_larger_than_kernel", [1, 9, 11, 4], 4, [2, 2])
         },
         Setup {
+            window: Window2d { stride: [2, 2], ..Window2d::new([1, 1]) },
+            ..base("pointwise_stride_2", [2, 7, 6, 16], 32, [1, 1])
+        },
+        Setup {
+            window: Window2d { stride: [2, 2], padding: Padding::all(3), ..Window2d::new([7, 7]) },
+            ..base("stem_7x7_stride_2", [1, 19, 18, 3], 16, [7, 7])
+        },
+        Setup {
+            window: Window2d { stride: [4, 6], dilation: [2, 4], padding: Padding::all(3), ..Window2d::new([5, 3]) },
+            groups: 2,
+            ..base("stride_and_dilation", [1, 23, 26, 8], 8, [5, 3])
+        },
+        Setup {
             window: Window2d { padding: Padding::all(4), ..Window2d::new([5, 5]) },
             ..base("full_padding", [1, 6, 6, 3], 5, [5, 5])
         },

@@ -73,6 +73,7 @@ impl Op for Conv2dGradWeight {
             operand: &GRAD_WEIGHT,
             consts: g.stride_consts(),
             size,
+            phases: Vec::new(),
             groups: g.groups,
             vector: [c_in_4, c_out_4, c_out_4],
             params: g.params(&[

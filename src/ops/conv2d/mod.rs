@@ -250,6 +250,7 @@ impl Op for Conv2d {
             operand: &CONV2D,
             consts: Vec::new(),
             size,
+            phases: Vec::new(),
             groups: g.groups,
             vector: [c_in_4, c_out_4, c_out_4],
             params: g.params(&[
