@@ -6,6 +6,7 @@ use crate::op::{Buf, CpuArgs, Precision, Value, View, ViewMut};
 use crate::tensor::TensorType;
 use std::collections::HashMap;
 use std::sync::Arc;
+use web_time::Instant;
 
 /// Is shown the outputs of a step, by its index.
 pub type Observe<'a, T> = &'a mut dyn FnMut(usize, &[Buf<T>]);
@@ -106,6 +107,19 @@ impl<T: Precision> Runtime<T> {
             }
         }
         Ok(())
+    }
+
+    /// Runs all steps of the plan on the inputs of its last run, and returns the seconds of each.
+    pub fn time_steps(&mut self, program: &mut Program<T>) -> Vec<f64> {
+        let plan = program.plan.clone();
+        self.versions.run(&plan, &mut program.prepared);
+        let mut seconds = Vec::with_capacity(plan.steps.len());
+        for s in 0..plan.steps.len() {
+            let start = Instant::now();
+            self.step(program, &plan, s);
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        seconds
     }
 
     /// The elements of an output of the plan, after a run.

@@ -21,11 +21,11 @@ const GUARD_WORD: u32 = 0x7fc0_dead;
 /// Runs plans on a GPU, with states that the plans share.
 #[derive(Debug)]
 pub struct Runtime {
-    gpu: Arc<Gpu>,
+    pub(super) gpu: Arc<Gpu>,
     states: HashMap<String, State>,
     versions: Versions,
     programs: Vec<Program>,
-    staging: Staging,
+    pub(super) staging: Staging,
     in_flight: VecDeque<Submission>,
 }
 
@@ -39,26 +39,35 @@ struct State {
 
 /// A plan with its buffers, pipelines and bind groups.
 #[derive(Debug)]
-struct Program {
+pub(super) struct Program {
     plan: Arc<Plan>,
     storages: Vec<wgpu::Buffer>,
-    ready: Vec<Ready>,
+    pub ready: Vec<Ready>,
     /// The dispatches of each step.
-    steps: Vec<Range<usize>>,
+    pub steps: Vec<Range<usize>>,
     staging: Staging,
     prepared: Prepared,
 }
 
 /// A dispatch that only needs recording.
 #[derive(Debug)]
-struct Ready {
+pub(super) struct Ready {
     pipeline: Arc<Pipeline>,
     bind_group: wgpu::BindGroup,
     params_offset: u32,
     grid: [u32; 3],
-    name: &'static str,
+    pub name: &'static str,
     /// Index of its node.
     node: usize,
+}
+
+impl Ready {
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[self.params_offset]);
+        let [x, y, z] = self.grid;
+        pass.dispatch_workgroups(x, y, z);
+    }
 }
 
 impl Runtime {
@@ -249,8 +258,12 @@ impl Runtime {
         Ok(())
     }
 
+    pub(super) fn program(&self, program: usize) -> &Program {
+        &self.programs[program]
+    }
+
     /// The steps that a run has to make.
-    fn due(&mut self, program: usize) -> Range<usize> {
+    pub(super) fn due(&mut self, program: usize) -> Range<usize> {
         let p = &mut self.programs[program];
         self.versions.run(&p.plan, &mut p.prepared)
     }
@@ -279,10 +292,7 @@ impl Runtime {
                 if gpu.options.trace {
                     log::trace!("dispatch {} {:?} for {}", r.name, r.grid, p.plan.graph.nodes()[r.node].name);
                 }
-                pass.set_pipeline(&r.pipeline.pipeline);
-                pass.set_bind_group(0, &r.bind_group, &[r.params_offset]);
-                let [x, y, z] = r.grid;
-                pass.dispatch_workgroups(x, y, z);
+                r.record(&mut pass);
             }
         }
         gpu.counters.dispatches.fetch_add(ready.len() as u64, Ordering::Relaxed);

@@ -98,7 +98,7 @@ impl Model {
     }
 
     /// Fails unless the outputs are what the loss takes; else their number.
-    fn check_outputs(&self, loss: &dyn Loss) -> Result<usize> {
+    pub(super) fn check_outputs(&self, loss: &dyn Loss) -> Result<usize> {
         let classes = self.classes()?;
         if loss.takes_logits() && self.network.ends_in_softmax() {
             let want = "no softmax: the loss applies it itself, and `predict_probabilities` does for predictions";

@@ -1,9 +1,7 @@
-//! The networks, as one would meet them in a course.
+//! Networks for MNIST, as one would meet them in a course: what examples and benches have in common.
 
-use crate::{Decay, Optimizer};
 use clap::ValueEnum;
-use striate::nn::{Conv2d, Model, Sequential};
-use striate::{Device, Result, Seed};
+use striate::nn::{Conv2d, Sequential};
 
 /// A network for 28 x 28 grey images of ten classes.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -26,37 +24,16 @@ pub enum Network {
     Lenet5,
 }
 
-/// What suits a network.
-pub struct Recipe {
-    pub optimizer: Optimizer,
-    pub lr: Option<f64>,
-    pub schedule: Decay,
-    pub batch: usize,
-}
-
 impl Network {
     /// Its name on the command line.
     pub fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |v| v.get_name().to_string())
     }
 
-    /// Optimizer, learning rate, its schedule and batch size where none are given.
-    pub fn recipe(self) -> Recipe {
-        let (optimizer, lr, schedule, batch) = match self {
-            Network::Softmax => (Optimizer::Sgd, Some(0.5), Decay::Constant, 100),
-            Network::Sigmoid => (Optimizer::Adam, Some(0.003), Decay::Cosine, 100),
-            Network::Kth => (Optimizer::Adam, Some(0.001), Decay::Cosine, 100),
-            // As in the course that it comes from.
-            Network::Das => (Optimizer::Adadelta, None, Decay::Constant, 128),
-            _ => (Optimizer::Adam, Some(0.002), Decay::Cosine, 64),
-        };
-        Recipe { optimizer, lr, schedule, batch }
-    }
-
-    /// The network on a device, with initial weights.
-    pub fn build(self, device: &Device, seed: Seed) -> Result<Model> {
+    /// Its layers.
+    pub fn layers(self) -> Sequential {
         let net = Sequential::new([28, 28, 1]);
-        let net = match self {
+        match self {
             Network::Softmax => net.flatten().dense(10),
             Network::Sigmoid => [200, 100, 60, 30].iter().fold(net.flatten(), |net, &units| net.dense(units).sigmoid()).dense(10),
             Network::Dense => net.flatten().dense(512).relu().dense(256).relu().dense(10),
@@ -100,8 +77,7 @@ impl Network {
                 .dense(84)
                 .tanh()
                 .dense(10),
-        };
-        net.build(device, seed)
+        }
     }
 }
 
