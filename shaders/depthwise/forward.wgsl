@@ -1,14 +1,16 @@
-// Depthwise convolution: y[n, h, w, o] = activate(bias[o] + sum over k_h, k_w of x[n, h * s + k_h * d - pad, ..., o / multiplier]
-// w[k_h, k_w, 0, o]). A step loads STRIDE_H rows of x, each for all the output rows that it is a tap of, and finishes one output row.
+// Depthwise convolution: y[n, h, w, o] = activate(bias[o] + residual[n, h, w, o] + sum over k_h, k_w of
+// x[n, h * s + k_h * d - pad, ..., o / multiplier] w[k_h, k_w, 0, o]). A step loads STRIDE_H rows of x, each for all the output rows that it is a tap of, and finishes one output row.
 // Dispatch: a linear grid, WORKGROUP invocations a workgroup. Op: Conv2d, src/ops/conv2d/depthwise.rs.
 
 @group(0) @binding(1) var<storage, read> x: array<Element>;
 @group(0) @binding(2) var<storage, read> weight: array<Element>;
-// The weights again if HAS_BIAS is false.
+// The weights again where there is no bias or residual.
 @group(0) @binding(3) var<storage, read> bias: array<Element>;
-@group(0) @binding(4) var<storage, read_write> y: array<Element>;
+@group(0) @binding(4) var<storage, read> residual: array<Element>;
+@group(0) @binding(5) var<storage, read_write> y: array<Element>;
 
 const HAS_BIAS: bool = false;
+const HAS_RESIDUAL: bool = false;
 const COLUMNS: u32 = (TILE_W - 1u) * STRIDE_W + K_W;
 // Output rows on their way: row a of ROWS gets tap q + STRIDE_H * (ROWS - 1 - a) from row q of a step.
 const ROWS: u32 = (K_H + STRIDE_H - 1u) / STRIDE_H;
@@ -20,12 +22,12 @@ fn main(
     @builtin(local_invocation_index) local_ix: u32,
 ) {
     let ix = workgroup_ix(workgroup_id, n_workgroups) * WORKGROUP + local_ix;
-    let tile_ix = ix / params.y_vecs;
+    let tile_ix = quotient(ix, params.y_vecs);
     if (tile_ix >= params.n_tiles) {
         return;
     }
     let o = ix - tile_ix * params.y_vecs;
-    let ch = o / params.multiplier;
+    let ch = quotient(o, params.multiplier);
     let tile = tile_of(tile_ix, 1u);
     // Negative numbers are large ones.
     let h0 = tile.h * STRIDE_H - params.pad_top;
@@ -74,7 +76,12 @@ fn main(
             for (var j = 0u; j < TILE_W; j++) {
                 let w = tile.w + j * params.dilation_w;
                 if (w < params.w_out) {
-                    y[(row_ix + w) * params.y_vecs + o] = narrow(activate(widen(sums[j])));
+                    let i = (row_ix + w) * params.y_vecs + o;
+                    var sum = sums[j];
+                    if (HAS_RESIDUAL) {
+                        sum += residual[i];
+                    }
+                    y[i] = narrow(activate(widen(sum)));
                 }
             }
         }

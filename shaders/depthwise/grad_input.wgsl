@@ -21,7 +21,7 @@ fn main(
     @builtin(local_invocation_index) local_ix: u32,
 ) {
     let ix = workgroup_ix(workgroup_id, n_workgroups) * WORKGROUP + local_ix;
-    let tile_ix = ix / params.x_vecs;
+    let tile_ix = quotient(ix, params.x_vecs);
     if (tile_ix >= params.n_tiles) {
         return;
     }

@@ -18,12 +18,12 @@ fn main(
     @builtin(local_invocation_index) local_ix: u32,
 ) {
     let ix = workgroup_ix(workgroup_id, n_workgroups) * WORKGROUP + local_ix;
-    let part = ix / params.y_vecs;
+    let part = quotient(ix, params.y_vecs);
     if (part >= params.n_parts) {
         return;
     }
     let o = ix - part * params.y_vecs;
-    let ch = o / params.multiplier;
+    let ch = quotient(o, params.multiplier);
     var sums: array<Element, TAPS>;
     let end = min((part + 1u) * params.tiles_a_part, params.n_tiles);
     for (var tile_ix = part * params.tiles_a_part; tile_ix < end; tile_ix++) {

@@ -45,13 +45,14 @@ struct Tile {
 
 // First pixel of tile `ix` along an axis, whose tiles have `len` pixels, `dilation` apart: tiles side by side interleave.
 fn first_of(ix: u32, len: u32, dilation: u32) -> u32 {
-    return ix % dilation + ix / dilation * (len * dilation);
+    let row = quotient(ix, dilation);
+    return ix - row * dilation + row * (len * dilation);
 }
 
 // Strip `ix`, where a step goes down `rows` rows.
 fn tile_of(ix: u32, rows: u32) -> Tile {
-    let row = ix / params.tiles_w;
-    let image = row / params.tiles_h;
+    let row = quotient(ix, params.tiles_w);
+    let image = quotient(row, params.tiles_h);
     let h = first_of(row - image * params.tiles_h, params.tile_h * rows, params.dilation_h);
     return Tile(image, h, first_of(ix - row * params.tiles_w, TILE_W, params.dilation_w));
 }

@@ -26,8 +26,8 @@ struct Position {
 }
 
 fn digits(k: u32, n_mid: u32, n_low: u32) -> Position {
-    let row = k / n_low;
-    let high = row / n_mid;
+    let row = quotient(k, n_low);
+    let high = quotient(row, n_mid);
     return Position(k, high, row - high * n_mid, k - row * n_low);
 }
 

@@ -85,6 +85,12 @@ pub trait Op: CpuErased + Debug + Send + Sync + Any {
         let _ = activation;
         None
     }
+
+    /// This op with one more input, like output 0, that is added to output 0 before any activation, if it can do that in its epilogue
+    /// and has no activation yet.
+    fn with_residual(&self) -> Option<Arc<dyn Op>> {
+        None
+    }
 }
 
 /// Bytes of all inputs and outputs.

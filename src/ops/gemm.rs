@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::op::{
     ACTIVATION, Activation, Bound, Buffer, ConstValue, DeviceProfile, GRID, Kernel, MainLoop, Op, Recorder, Source, Word, shader,
 };
-use crate::ops::elements::Elements;
+use crate::ops::elements::{Elements, QUOTIENT};
 use crate::tensor::TensorType;
 
 static ACCESS: Source = shader!("gemm/access");
@@ -80,8 +80,37 @@ pub struct Gemm {
     pub vector: [bool; 3],
     /// Fields of `Params` behind those that all operands share.
     pub params: Vec<(&'static str, Word)>,
-    /// Activation of the epilogue.
+}
+
+/// What becomes of the sums of a product: `activation(sum + bias + residual)`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Epilogue {
+    /// A value for each column of C.
+    pub bias: Option<Buffer>,
+    /// A tensor like C.
+    pub residual: Option<Buffer>,
+    /// The activation.
     pub activation: Option<Activation>,
+}
+
+impl Epilogue {
+    /// Sets the epilogue's constants of a kernel.
+    pub fn set(&self, kernel: Kernel) -> Kernel {
+        kernel
+            .set("HAS_BIAS", self.bias.is_some())
+            .set("HAS_RESIDUAL", self.residual.is_some())
+            .set("ACTIVATION", self.activation.map_or(0, |a| a.code))
+    }
+
+    /// What to bind for bias and residual: `other` where there is none.
+    pub fn bindings(&self, other: Buffer) -> [Buffer; 2] {
+        [self.bias, self.residual].map(|b| b.unwrap_or(other))
+    }
+
+    /// Roundings that it adds to a sum's.
+    pub fn depth(&self) -> usize {
+        usize::from(self.bias.is_some()) + usize::from(self.residual.is_some())
+    }
 }
 
 /// Some of the rows of a product.
@@ -176,14 +205,14 @@ impl Gemm {
         Cut { main_loop, tile, n_splits: k.div_ceil(k_chunk(k, n_splits)) }
     }
 
-    /// Records the product. `bias` has a value for each column of C.
-    pub fn record(self, r: &mut Recorder<'_>, a: Buffer, b: Buffer, bias: Option<Buffer>, c: Buffer) {
+    /// Records the product.
+    pub fn record(self, r: &mut Recorder<'_>, a: Buffer, b: Buffer, epilogue: Epilogue, c: Buffer) {
         let profile = r.profile();
         let Cut { main_loop, tile, n_splits } = self.cut(profile);
         let [m, n, k] = self.size;
         let c_stride = n * self.groups;
         let split = n_splits > 1;
-        let code = self.activation.map_or(0, |a| a.code);
+        let own_epilogue = if split { Epilogue::default() } else { epilogue };
         let main = match main_loop {
             Loop::Tiled => &TILED,
             Loop::Subgroup => &SUBGROUP,
@@ -193,14 +222,11 @@ impl Gemm {
         // Every split has its share, and none reaches beyond the last k.
         let whole = |p: &Phase| p.k.is_multiple_of(TILE_K) && (n_splits - 1) * k_chunk(p.k, n_splits) < p.k;
         let store = if self.vector[2] { &STORE_VECTOR } else { &STORE_SCALAR };
-        let mut kernel = Kernel::new(main, &[&ACCESS, self.operand, &ACTIVATION, &BLOCK, store, &GRID]);
+        let mut kernel = Kernel::new(main, &[&ACCESS, self.operand, &ACTIVATION, &BLOCK, store, &GRID, &QUOTIENT]);
         for (vector, element, flag) in [(self.vector[0], "AElement", "A_VECTOR"), (self.vector[1], "BElement", "B_VECTOR")] {
             kernel = kernel.set(element, if vector { "vec4<f32>" } else { "f32" }).set(flag, vector);
         }
-        kernel = kernel
-            .set("K_WHOLE", phases.iter().all(whole))
-            .set("HAS_BIAS", bias.is_some() && !split)
-            .set("ACTIVATION", if split { 0 } else { code });
+        kernel = own_epilogue.set(kernel.set("K_WHOLE", phases.iter().all(whole)));
         kernel.consts.extend(self.consts);
         kernel = match main_loop {
             Loop::Tiled => kernel
@@ -222,7 +248,7 @@ impl Gemm {
         let n_tiles = n.div_ceil(tile.n);
         let n_slices = self.groups * n_splits;
         let target = if split { r.temp(TensorType::f32([n_splits, m, c_stride])) } else { c };
-        let bias_or_b = bias.unwrap_or(b);
+        let [bias, residual] = own_epilogue.bindings(b);
         for phase in phases {
             let mut params: Vec<(&'static str, Word)> = vec![
                 ("m", phase.rows.into()),
@@ -238,11 +264,11 @@ impl Gemm {
             params.extend(&self.params);
             params.extend(phase.params);
             let grid = r.linear_grid(phase.rows.div_ceil(tile.m) * n_slices * n_tiles);
-            r.dispatch(kernel.clone(), &[a, b, bias_or_b], &[target], &params, grid);
+            r.dispatch(kernel.clone(), &[a, b, bias, residual], &[target], &params, grid);
         }
-        let additions = if split { combine(r, target, n_splits, [m, c_stride], bias, code, c) } else { 1 };
-        // A product and its sum may be rounded apart, which adds one; then the splits, and the bias.
-        r.declare_depth(k_chunk(k, n_splits).min(k) + 1 + additions + usize::from(bias.is_some()));
+        let additions = if split { combine(r, target, n_splits, [m, c_stride], epilogue, c) } else { 1 };
+        // A product and its sum may be rounded apart, which adds one; then the splits, bias and residual.
+        r.declare_depth(k_chunk(k, n_splits).min(k) + 1 + additions + epilogue.depth());
     }
 }
 
@@ -251,34 +277,34 @@ fn k_chunk(k: usize, n_splits: usize) -> usize {
     k.div_ceil(n_splits).next_multiple_of(TILE_K).max(TILE_K)
 }
 
-/// Records the sum over the first axis of `parts` [n_parts, rows, columns], in order, with bias and activation, into `c`: in two steps if
-/// there are very many. Returns its longest chain of additions.
+/// Records the sum over the first axis of `parts` [n_parts, rows, columns], in order, with the epilogue, into `c`: in two steps if there are
+/// very many. Returns its longest chain of additions.
 pub(super) fn combine(
     r: &mut Recorder<'_>,
     parts: Buffer,
     n_parts: usize,
     [rows, columns]: [usize; 2],
-    bias: Option<Buffer>,
-    code: u32,
+    epilogue: Epilogue,
     c: Buffer,
 ) -> usize {
     let elements = Elements::aligned(rows * columns, columns);
-    let sum = |r: &mut Recorder<'_>, from: (Buffer, usize), to: (Buffer, usize), bias: Option<Buffer>, code: u32| {
-        let kernel = elements.kernel(&COMBINE, &[&ACTIVATION]).set("HAS_BIAS", bias.is_some()).set("ACTIVATION", code);
+    let sum = |r: &mut Recorder<'_>, from: (Buffer, usize), to: (Buffer, usize), epilogue: Epilogue| {
+        let kernel = epilogue.set(elements.kernel(&COMBINE, &[&ACTIVATION]));
+        let [bias, residual] = epilogue.bindings(from.0);
         let count = |len: usize| elements.count(len * rows * columns);
         let params =
             [("n_elements", count(to.1).into()), ("n", elements.count(columns).into()), ("n_partial", count(from.1).into())];
         let grid = r.linear_grid(count(to.1).div_ceil(64));
-        r.dispatch(kernel, &[from.0, bias.unwrap_or(from.0)], &[to.0], &params, grid);
+        r.dispatch(kernel, &[from.0, bias, residual], &[to.0], &params, grid);
     };
     if n_parts <= LONGEST_COMBINE {
-        sum(r, (parts, n_parts), (c, 1), bias, code);
+        sum(r, (parts, n_parts), (c, 1), epilogue);
         return n_parts;
     }
     let fewer = n_parts.isqrt();
     let temp = r.temp(TensorType::f32([fewer, rows, columns]));
-    sum(r, (parts, n_parts), (temp, fewer), None, 0);
-    sum(r, (temp, fewer), (c, 1), bias, code);
+    sum(r, (parts, n_parts), (temp, fewer), Epilogue::default());
+    sum(r, (temp, fewer), (c, 1), epilogue);
     n_parts.div_ceil(fewer) + fewer
 }
 

@@ -159,6 +159,19 @@ pub(super) fn conv2d() -> Vec<Case> {
         }
         cases.push(Case::new(s.name, Conv2d::new(s.window, s.groups), inputs));
     }
+    for (name, x, c_out, groups) in
+        [("residual", [2, 8, 9, 4], 8, 1), ("residual_odd", [1, 7, 6, 3], 5, 1), ("depthwise_residual", [1, 7, 9, 8], 8, 8)]
+    {
+        if let Some(op) = Conv2d::new(Window2d::new([3, 3]), groups).with_residual() {
+            let inputs = vec![
+                sample::normal(11, x),
+                sample::normal(12, [3, 3, x[3] / groups, c_out]),
+                sample::normal(13, [c_out]),
+                sample::normal(14, [x[0], x[1] - 2, x[2] - 2, c_out]),
+            ];
+            cases.push(Case { name: name.to_string(), op, inputs, differentiable: Vec::new() });
+        }
+    }
     if let Some(op) = Conv2d::new(Window2d::new([3, 3]), 8).with_activation(activation::<Relu>()) {
         let inputs = vec![sample::normal(8, [1, 7, 9, 8]), sample::normal(9, [3, 3, 1, 8]), sample::normal(10, [8])];
         cases.push(Case { name: "depthwise_bias_relu".to_string(), op, inputs, differentiable: Vec::new() });

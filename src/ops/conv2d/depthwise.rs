@@ -3,8 +3,9 @@
 
 use super::Geometry;
 use crate::op::Buffer::{Input, Output};
-use crate::op::{ACTIVATION, Activation, Buffer, ELEMENTS_SCALAR, ELEMENTS_VEC4, GRID, Kernel, MAX_ITERATIONS, MainLoop, Recorder, Source, shader};
-use crate::ops::gemm;
+use crate::op::{ACTIVATION, Buffer, ELEMENTS_SCALAR, ELEMENTS_VEC4, GRID, Kernel, MAX_ITERATIONS, MainLoop, Recorder, Source, shader};
+use crate::ops::elements::QUOTIENT;
+use crate::ops::gemm::{self, Epilogue};
 use crate::tensor::TensorType;
 
 pub(super) static TILE: Source = shader!("depthwise/tile");
@@ -76,7 +77,7 @@ impl<'a> Strips<'a> {
 
     fn kernel(&self, source: &'static Source, imports: &[&'static Source]) -> Kernel {
         let elements = if self.width == 4 { &ELEMENTS_VEC4 } else { &ELEMENTS_SCALAR };
-        let imports: Vec<_> = [&GRID, elements, &TILE].into_iter().chain(imports.iter().copied()).collect();
+        let imports: Vec<_> = [&GRID, &QUOTIENT, elements, &TILE].into_iter().chain(imports.iter().copied()).collect();
         let [[k_h, k_w], [stride_h, stride_w]] = [self.g.kernel, self.g.stride];
         Kernel::new(source, &imports)
             .set("K_H", k_h)
@@ -122,16 +123,13 @@ struct Parts {
 }
 
 /// Records the convolution.
-pub(super) fn forward(r: &mut Recorder<'_>, g: &Geometry, activation: Option<Activation>) {
+pub(super) fn forward(r: &mut Recorder<'_>, g: &Geometry, epilogue: Epilogue) {
     let strips = Strips::new(r, g, g.c_out, g.output, [1, 1]);
-    let has_bias = r.inputs().len() == 3;
-    let kernel = strips
-        .kernel(&FORWARD, &[&ACTIVATION])
-        .set("HAS_BIAS", has_bias)
-        .set("ACTIVATION", activation.map_or(0, |a| a.code));
-    strips.dispatch(r, kernel, &[Input(0), Input(1), Input(if has_bias { 2 } else { 1 })], Output(0), g.c_out, Parts::default());
+    let kernel = epilogue.set(strips.kernel(&FORWARD, &[&ACTIVATION]));
+    let [bias, residual] = epilogue.bindings(Input(1));
+    strips.dispatch(r, kernel, &[Input(0), Input(1), bias, residual], Output(0), g.c_out, Parts::default());
     // A product and its sum may be rounded apart, which adds one.
-    r.declare_depth(g.n_taps() + 1 + usize::from(has_bias));
+    r.declare_depth(g.n_taps() + 1 + epilogue.depth());
 }
 
 /// Records the gradient by the input.
@@ -160,6 +158,6 @@ pub(super) fn grad_weight(r: &mut Recorder<'_>, g: &Geometry) {
     let to = if n > 1 { r.temp(TensorType::f32([n, g.n_taps(), g.c_out])) } else { Output(0) };
     let kernel = strips.kernel(&GRAD_WEIGHT, &[]);
     strips.dispatch(r, kernel, &[Input(0), Input(1)], to, g.c_out, Parts { n, tiles });
-    let additions = if n > 1 { gemm::combine(r, to, n, [g.n_taps(), g.c_out], None, 0, Output(0)) } else { 0 };
+    let additions = if n > 1 { gemm::combine(r, to, n, [g.n_taps(), g.c_out], Epilogue::default(), Output(0)) } else { 0 };
     r.declare_depth(tiles * strips.tile_h * strips.tile_w + 1 + additions);
 }

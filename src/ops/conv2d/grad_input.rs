@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::linalg::{Matrix, Real, for_each_chunk_with, matmul};
 use crate::op::Buffer::{Input, Output};
 use crate::op::{Bound, Cost, Cpu, CpuArgs, Gradient, Op, Recorder, expect_inputs, moved_bytes};
-use crate::ops::gemm::{Gemm, Phase};
+use crate::ops::gemm::{Epilogue, Gemm, Phase};
 use crate::ops::matmul::product;
 use crate::tensor::{DType, Shape, TensorType, Window2d};
 
@@ -130,7 +130,7 @@ impl Op for Conv2dGradInput {
         let (c_in_4, c_out_4) = g.vectors();
         let size = [g.n * g.input[0] * g.input[1], g.c_in / g.groups, g.c_out / g.groups];
         if g.is_pointwise() {
-            product(size, false, true, None).record(r, Input(0), Input(1), None, Output(0));
+            product(size, false, true).record(r, Input(0), Input(1), Epilogue::default(), Output(0));
             return Ok(());
         }
         if depthwise::applies(&g) {
@@ -146,9 +146,8 @@ impl Op for Conv2dGradInput {
             groups: g.groups,
             vector: [c_out_4, c_out_4, c_in_4],
             params: g.params(&["h_in", "w_in", "h_out", "w_out", "c_out", "c_out_group", "stride_h", "stride_w"]),
-            activation: None,
         };
-        gemm.record(r, Input(0), Input(1), None, Output(0));
+        gemm.record(r, Input(0), Input(1), Epilogue::default(), Output(0));
         Ok(())
     }
 
