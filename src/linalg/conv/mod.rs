@@ -149,8 +149,7 @@ struct Pass<'a> {
     phases: Vec<Phase>,
     /// Of a group's output channels.
     panels: Panels,
-    bias: Option<&'a [f32]>,
-    finish: Option<fn(&mut [f32])>,
+    epilogue: Epilogue<'a>,
     /// Pieces of work that are wanted at least, so that all threads have some; 1 if it is the work of one thread.
     pieces: usize,
 }
@@ -166,11 +165,34 @@ struct Rows<'a> {
     len: usize,
 }
 
-/// `y = finish(bias + convolution of x and w)` with `x` [n, h_in, w_in, c_in], `w` [k_h, k_w, c_in / groups, c_out] and `y`
-/// [n, h_out, w_out, c_out]. `finish` is called with all of `y`, in pieces.
-pub fn conv2d(g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], finish: Option<fn(&mut [f32])>) {
+/// What is done with a result after its sums.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Epilogue<'a> {
+    /// Added to the sums, by channel.
+    pub bias: Option<&'a [f32]>,
+    /// Added, by element.
+    pub residual: Option<&'a [f32]>,
+    /// Applied to all of the result, in pieces.
+    pub finish: Option<fn(&mut [f32])>,
+}
+
+impl Epilogue<'_> {
+    /// Does what comes after the bias, for elements from `first` on.
+    fn apply(&self, first: usize, y: &mut [f32]) {
+        if let Some(residual) = self.residual {
+            y.iter_mut().zip(&residual[first..]).for_each(|(y, r)| *y += r);
+        }
+        if let Some(finish) = self.finish {
+            finish(y);
+        }
+    }
+}
+
+/// `y = finish(residual + bias + convolution of x and w)` with `x` [n, h_in, w_in, c_in], `w` [k_h, k_w, c_in / groups, c_out] and `y`
+/// [n, h_out, w_out, c_out].
+pub fn conv2d(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue<'_>, y: &mut [f32]) {
     if g.is_depthwise() {
-        return depthwise::forward(g, x, w, bias, y, finish);
+        return depthwise::forward(g, x, w, epilogue, y);
     }
     let g = &g.flat_pieces();
     let (c_in, c_out) = (g.c_in / g.groups, g.c_out / g.groups);
@@ -178,7 +200,7 @@ pub fn conv2d(g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut 
         let from = &w[(k_h * g.kernel[1] + k_w) * c_in * g.c_out..];
         panel.copy_rows(from.chunks_exact(g.c_out).map(|row| &row[group * c_out + first..]));
     };
-    run(g, x, bias, y, finish, |axis| vec![Line::forward(g, axis)], pack);
+    run(g, x, epilogue, y, |axis| vec![Line::forward(g, axis)], pack);
 }
 
 /// `dx` [n, h_in, w_in, c_in] from `dy` [n, h_out, w_out, c_out] and the convolution's `w`.
@@ -193,7 +215,7 @@ pub fn conv2d_grad_input(g: &Geometry, dy: &[f32], w: &[f32], dx: &mut [f32]) {
         let from = &w[((k_h * g.kernel[1] + k_w) * c_in + first) * g.c_out + group * c_out..];
         panel.copy_columns(from, g.c_out);
     };
-    run(&turned, dy, None, dx, None, |axis| Line::backward(g, axis), pack);
+    run(&turned, dy, Epilogue::default(), dx, |axis| Line::backward(g, axis), pack);
 }
 
 /// A pass from inputs to outputs as `g` has them. `pack(tap, group, first column, rows)` writes the rows of a panel of the weights that
@@ -201,9 +223,8 @@ pub fn conv2d_grad_input(g: &Geometry, dy: &[f32], w: &[f32], dx: &mut [f32]) {
 fn run(
     g: &Geometry,
     x: &[f32],
-    bias: Option<&[f32]>,
+    epilogue: Epilogue<'_>,
     y: &mut [f32],
-    finish: Option<fn(&mut [f32])>,
     lines: impl Fn(usize) -> Vec<Line> + Sync,
     pack: impl Fn([usize; 2], usize, usize, PanelRows<'_>) + Sync,
 ) {
@@ -211,14 +232,15 @@ fn run(
     let pixels = y.len() / g.c_out;
     let weights = g.kernel[0] * g.kernel[1] * g.c_in * g.c_out / g.groups;
     if g.groups > 1 || pixels > FEW_PIXELS || weights < MANY_WEIGHTS {
-        return Pass::new(arch, g, x, bias, finish, &lines, 4 * rayon::current_num_threads()).run(y, pack);
+        return Pass::new(arch, g, x, epilogue, &lines, 4 * rayon::current_num_threads()).run(y, pack);
     }
     let step = g.c_out.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(Panels::width(arch));
     with_scratch(y.len(), |parts| {
         parts.par_chunks_mut(pixels * step).enumerate().for_each(|(part, y)| {
             let (first, c_out) = (part * step, y.len() / pixels);
             let g = Geometry { c_out, ..*g };
-            let pass = Pass::new(arch, &g, x, bias.map(|bias| &bias[first..]), finish, &lines, 1);
+            let bias = Epilogue { bias: epilogue.bias.map(|bias| &bias[first..]), ..Epilogue::default() };
+            let pass = Pass::new(arch, &g, x, bias, &lines, 1);
             pass.run(y, |tap, group, column, rows| pack(tap, group, first + column, rows));
         });
         let parts = &*parts;
@@ -226,6 +248,7 @@ fn run(
             for (y, part) in y.chunks_mut(step).zip(parts.chunks(pixels * step)) {
                 y.copy_from_slice(&part[pixel * y.len()..][..y.len()]);
             }
+            epilogue.apply(pixel * g.c_out, y);
         });
     });
 }
@@ -277,8 +300,7 @@ impl<'a> Pass<'a> {
         arch: Arch,
         g: &Geometry,
         x: &'a [f32],
-        bias: Option<&'a [f32]>,
-        finish: Option<fn(&mut [f32])>,
+        epilogue: Epilogue<'a>,
         lines: &impl Fn(usize) -> Vec<Line>,
         pieces: usize,
     ) -> Self {
@@ -286,7 +308,7 @@ impl<'a> Pass<'a> {
         for h in lines(0) {
             phases.extend(lines(1).into_iter().map(|w| Phase { runs: w.runs(), h: h.clone(), w }));
         }
-        Pass { g: *g, arch, x, phases, panels: Panels::new(arch, g.c_out / g.groups), bias, finish, pieces }
+        Pass { g: *g, arch, x, phases, panels: Panels::new(arch, g.c_out / g.groups), epilogue, pieces }
     }
 
     /// Inner channels of a group.
@@ -397,9 +419,7 @@ impl<'a> Pass<'a> {
                 });
             }
         }
-        if let Some(finish) = self.finish {
-            finish(y);
-        }
+        self.epilogue.apply((image * output[0] + first) * output[1] * c_out, y);
     }
 
     /// Outputs `outputs` of a phase along the height, in `y`, which starts with row `first` of the image.
@@ -437,7 +457,7 @@ impl<'a> Pass<'a> {
                     runs: &runs,
                     w: panel,
                     width,
-                    bias: self.bias.map(|bias| &bias[c0 + column..][..channels]),
+                    bias: self.epilogue.bias.map(|bias| &bias[c0 + column..][..channels]),
                     y: &mut y[at..],
                     y_step: phase.w.step * c_out,
                     channels,
