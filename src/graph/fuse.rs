@@ -14,18 +14,15 @@ impl Graph {
         for v in self.nodes.iter().flat_map(|n| &n.inputs).chain(keep) {
             readers[v.0 as usize] += 1;
         }
-        let n_nodes = self.nodes.len();
+        let read_once = |v: Value| readers[v.0 as usize] == 1;
         // Nodes that went into another, and nodes to put before another.
-        let mut gone = vec![false; n_nodes];
-        let mut before: Vec<Vec<Node>> = vec![Vec::new(); n_nodes];
-        for n in 0..n_nodes {
-            let read_once = |v: Value| readers[v.0 as usize] == 1;
-            gone[n] = self.take_activation(n, &read_once) || self.take_sum(n, &read_once);
-            if !gone[n]
-                && let Some((producer, fold)) = self.fold(n, &read_once)
-            {
+        let mut gone = vec![false; self.nodes.len()];
+        let mut before: Vec<Vec<Node>> = vec![Vec::new(); self.nodes.len()];
+        for (n, gone) in gone.iter_mut().enumerate() {
+            *gone = self.take_activation(n, &read_once) || self.take_sum(n, &read_once);
+            if !*gone && let Some((producer, fold)) = self.fold(n, &read_once) {
                 before[producer].push(fold);
-                gone[n] = true;
+                *gone = true;
             }
         }
         let nodes = std::mem::take(&mut self.nodes);

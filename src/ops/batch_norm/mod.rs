@@ -197,7 +197,7 @@ fn normalised_bound(
         let [mean, scale, beta] = of_channel[i % c];
         let mut v = (input(0, i) - mean) * scale + beta;
         if let Some(residual) = residual {
-            v = v + input(residual, i);
+            v += input(residual, i);
         }
         match activation {
             None => v.error(),
