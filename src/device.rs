@@ -6,6 +6,7 @@ use crate::gpu;
 use crate::graph::{Graph, Memory, Origin, Plan, StorageKind, state_mismatch, unknown_state};
 use crate::op::{Buf, DeviceProfile, Value};
 use crate::tensor::Tensor;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -202,6 +203,8 @@ pub struct ProgramId(usize);
 pub struct Runtime {
     device: Device,
     inner: Inner,
+    /// Programs that have been run, and so have inputs.
+    fed: HashSet<usize>,
 }
 
 #[derive(Debug)]
@@ -217,7 +220,7 @@ impl Runtime {
             Kind::Cpu => Inner::Cpu { runtime: cpu::Runtime::new(), programs: Vec::new() },
             Kind::Gpu(gpu) => Inner::Gpu(gpu::Runtime::new(gpu.clone())),
         };
-        Runtime { device: device.clone(), inner }
+        Runtime { device: device.clone(), inner, fed: HashSet::new() }
     }
 
     /// The device.
@@ -263,6 +266,7 @@ impl Runtime {
             Inner::Cpu { runtime, programs } => Memory {
                 states: runtime.state_bytes(),
                 inputs: programs.iter().map(|p| p.plan().memory().inputs).sum(),
+                prepared: programs.iter().map(|p| p.plan().memory().prepared).sum(),
                 scratch: programs.iter().map(|p| p.plan().memory().scratch).sum(),
                 ..Memory::default()
             },
@@ -276,6 +280,43 @@ impl Runtime {
     /// [`Error::Invalid`] for an input of the wrong type or a missing one; [`Error::Gpu`], [`Error::DeviceLost`].
     pub async fn run(&mut self, program: ProgramId, feeds: &[(Value, &Tensor)]) -> Result<()> {
         self.check(program, feeds)?;
+        self.fed.insert(program.0);
+        self.run_fed(program, feeds).await
+    }
+
+    /// Runs a program again on the inputs of its last run, which are still on the device: for measurements.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the program was never run; else as for [`Runtime::run`].
+    pub async fn run_again(&mut self, program: ProgramId) -> Result<()> {
+        self.expect_fed(program)?;
+        self.run_fed(program, &[]).await
+    }
+
+    /// Runs all steps of a program on the inputs of its last run and returns how many seconds the parts of each step took: its
+    /// dispatches on a GPU, the whole step on the CPU.
+    ///
+    /// # Errors
+    /// As for [`Runtime::run_again`].
+    pub async fn time_steps(&mut self, program: ProgramId) -> Result<Vec<Vec<f64>>> {
+        self.expect_fed(program)?;
+        match &mut self.inner {
+            Inner::Cpu { runtime, programs } => {
+                Ok(runtime.time_steps(&mut programs[program.0]).into_iter().map(|seconds| vec![seconds]).collect())
+            }
+            Inner::Gpu(runtime) => runtime.time_dispatches(program.0).await,
+        }
+    }
+
+    fn expect_fed(&self, program: ProgramId) -> Result<()> {
+        if self.fed.contains(&program.0) {
+            Ok(())
+        } else {
+            Err(Error::invalid("program", "one that was never run", "a first run, with its inputs"))
+        }
+    }
+
+    async fn run_fed(&mut self, program: ProgramId, feeds: &[(Value, &Tensor)]) -> Result<()> {
         match &mut self.inner {
             Inner::Cpu { runtime, programs } => {
                 let feeds = feeds.iter().map(|(v, t)| (*v, Buf::from_tensor(t))).collect();
@@ -296,6 +337,7 @@ impl Runtime {
         observe: &mut dyn FnMut(&str, &[Tensor]),
     ) -> Result<()> {
         self.check(program, feeds)?;
+        self.fed.insert(program.0);
         match &mut self.inner {
             Inner::Cpu { runtime, programs } => {
                 let feeds = feeds.iter().map(|(v, t)| (*v, Buf::from_tensor(t))).collect();

@@ -14,6 +14,7 @@ use striate::linalg::Real;
 use striate::op::{Buffer, Cpu, CpuArgs, Kernel, NodeBuilder, Op, Recorder, Source, Value, sample};
 use striate::ops::binary::{Add, Binary};
 use striate::ops::scale::Scale;
+use striate::ops::sgd_update::SgdUpdate;
 use striate::tensor::{DType, Tensor, TensorType};
 
 const N: usize = 5;
@@ -127,6 +128,58 @@ fn the_cpu_backend_trains_alike() {
             // Five steps carry single precision's roundings along; what is wrong is off by far more.
             assert!((a - b).abs() <= 1e-4 * b.abs().max(1.0), "{a} and {b}");
         }
+    }
+}
+
+#[test]
+fn what_depends_on_states_alone_is_made_once() {
+    let Some(gpu) = gpu("the executor", GpuOptions::default()) else { return };
+    for device in [gpu, Device::cpu()] {
+        let state = |g: &mut Graph| g.state("w", TensorType::f32([4])).unwrap();
+        // y = x + 2 w.
+        let mut g = Graph::new();
+        let (w, x) = (state(&mut g), g.input("x", TensorType::f32([4])).unwrap());
+        let twice = g.node(Scale { factor: 2.0 }, &[w]).unwrap();
+        let y = g.node(Binary::<Add>::new(), &[x, twice]).unwrap();
+        let plan = device.plan(g, &[y]).unwrap();
+        assert_eq!((plan.n_prepared(), plan.prepared_from(), plan.overwrites().len()), (1, &["w".to_string()][..], 0));
+        assert_eq!(plan.memory().prepared, 16);
+        // w -= x.
+        let mut g = Graph::new();
+        let w = state(&mut g);
+        let health = g.state("health", TensorType::u32([2])).unwrap();
+        let [gradient, hyper] = ["gradient", "hyper"].map(|name| g.input(name, TensorType::f32([4])).unwrap());
+        let sgd = SgdUpdate { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+        let changed = g.node(Scale { factor: 2.0 }, &[w]).unwrap();
+        g.node(sgd, &[w, gradient, hyper, health]).unwrap();
+        let training = device.plan(g, &[changed]).unwrap();
+        assert_eq!((training.n_prepared(), training.overwrites()), (0, &["w".to_string()][..]));
+
+        let mut runtime = Runtime::new(&device);
+        let tensor = |v: [f32; 4]| Tensor::f32([4], v.to_vec()).unwrap();
+        let (program, training) = (block_on(runtime.load(plan)).unwrap(), block_on(runtime.load(training)).unwrap());
+        let ones = tensor([1.0; 4]);
+        let dispatches = || device.stats().map_or(0, |s| s.dispatches);
+        let expect = |runtime: &mut Runtime, value: f32, n_dispatches: u64| {
+            let before = dispatches();
+            block_on(runtime.run(program, &[(x, &ones)])).unwrap();
+            if device.stats().is_some() {
+                assert_eq!(dispatches() - before, n_dispatches);
+            }
+            assert_eq!(block_on(runtime.fetch(program, y)).unwrap(), tensor([value; 4]), "on {device}");
+        };
+        expect(&mut runtime, 1.0, 2);
+        expect(&mut runtime, 1.0, 1);
+        block_on(runtime.set_state("w", &tensor([3.0; 4]))).unwrap();
+        expect(&mut runtime, 7.0, 2);
+        expect(&mut runtime, 7.0, 1);
+        block_on(runtime.run(training, &[(gradient, &ones), (hyper, &tensor([1.0, 0.0, 0.0, 0.0]))])).unwrap();
+        expect(&mut runtime, 5.0, 2);
+        expect(&mut runtime, 5.0, 1);
+        let mut names = Vec::new();
+        block_on(runtime.run_observed(program, &[(x, &ones)], &mut |_, outputs| names.push(outputs.len()))).unwrap();
+        assert_eq!(names.len(), 2, "an observer sees every node");
+        expect(&mut runtime, 5.0, 1);
     }
 }
 

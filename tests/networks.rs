@@ -180,3 +180,28 @@ fn the_zoo_runs() {
         assert!(y.as_f32().unwrap().iter().all(|v| v.is_finite()));
     }
 }
+
+#[test]
+fn a_prediction_has_no_batch_norms() {
+    let mut model = zoo::resnet18([32, 32, 3], 10).build(&Device::cpu(), Seed(1)).unwrap();
+    let images = sample::normal(1, [1, 32, 32, 3]);
+    let first = model.predict(&images).unwrap();
+    {
+        let plans = model.plans();
+        let plan = plans.iter().find(|(key, _)| key.starts_with("predict")).unwrap().1;
+        let ops: Vec<&str> = plan.steps.iter().map(|s| plan.graph.nodes()[s.node].op.name()).collect();
+        let (prepared, run) = ops.split_at(plan.n_prepared());
+        assert_eq!(prepared.iter().filter(|op| **op == "batch_norm_fold").count(), 20);
+        assert!(run.iter().all(|op| !op.starts_with("batch_norm")), "{run:?}");
+    }
+    // The folded weights are made anew when the parameters change.
+    let weights = model.weights().unwrap();
+    let halved = |(name, t): &(String, Tensor)| {
+        let factor = if name.ends_with("gamma") { 0.5 } else { 1.0 };
+        (name.clone(), Tensor::f32(t.shape().clone(), t.as_f32().unwrap().iter().map(|x| factor * x).collect()).unwrap())
+    };
+    model.set_weights(&weights.iter().map(halved).collect::<Vec<_>>()).unwrap();
+    assert_ne!(model.predict(&images).unwrap(), first);
+    model.set_weights(&weights).unwrap();
+    assert_eq!(model.predict(&images).unwrap(), first);
+}

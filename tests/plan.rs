@@ -66,7 +66,8 @@ impl<'a> Paper<'a> {
         let (at, len) = (self.at(v), self.len(v));
         if !self.contents.contains_key(&v) {
             let kind = &self.plan.storages[at.storage].kind;
-            assert!(*kind != StorageKind::Scratch, "{by} reads {v:?} before it is made");
+            let is_given = matches!(kind, StorageKind::Input(_) | StorageKind::State(_));
+            assert!(is_given, "{by} reads {v:?} before it is made");
             self.write(v);
         }
         let (tag, first) = self.contents[&v];
@@ -300,7 +301,7 @@ fn a_training_plan_is_sound_and_close_to_the_least_memory() {
             worst = worst.max(ratio);
         }
     }
-    assert!(worst <= 1.25, "{worst:.3} times the least possible");
+    assert!(worst <= 1.10, "{worst:.3} times the least possible");
 }
 
 /// Runs a graph and fetches its outputs.

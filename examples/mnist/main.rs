@@ -6,12 +6,15 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod digits;
-mod models;
+#[path = "../common/networks.rs"]
+mod networks;
 mod photo;
+mod recipe;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use models::Network;
+use networks::Network;
+use recipe::Recipe;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -112,7 +115,7 @@ fn main() -> Result<()> {
         Some(n) => train.take(n.min(train.len()))?,
         None => train,
     };
-    let mut model = args.model.build(&device, Seed(args.seed))?;
+    let mut model = args.model.layers().build(&device, Seed(args.seed))?;
     let settings = settings(&args, &test)?;
     println!("{}\n", model.summary_for(&settings)?);
     println!("Training on {device}, {} images; testing on {}.\n", train.len(), test.len());
@@ -147,7 +150,7 @@ fn settings(args: &Args, test: &Dataset) -> Result<Fit> {
             std::process::exit(130);
         }
     })?;
-    let recipe = args.model.recipe();
+    let recipe = Recipe::of(args.model);
     let fit = Fit::epochs(args.epochs).batch(args.batch.unwrap_or(recipe.batch)).validate(test).stop_flag(stop);
     let fit = match args.schedule.unwrap_or(recipe.schedule) {
         Decay::Constant => fit,

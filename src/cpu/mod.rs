@@ -1,11 +1,12 @@
 //! Runs plans on the CPU, in `f32` as a backend or in `f64` as the oracle of tests.
 
 use crate::error::{Error, Result};
-use crate::graph::{Plan, StorageKind};
+use crate::graph::{Plan, Prepared, StorageKind, Versions};
 use crate::op::{Buf, CpuArgs, Precision, Value, View, ViewMut};
 use crate::tensor::TensorType;
 use std::collections::HashMap;
 use std::sync::Arc;
+use web_time::Instant;
 
 /// Is shown the outputs of a step, by its index.
 pub type Observe<'a, T> = &'a mut dyn FnMut(usize, &[Buf<T>]);
@@ -14,6 +15,7 @@ pub type Observe<'a, T> = &'a mut dyn FnMut(usize, &[Buf<T>]);
 #[derive(Debug)]
 pub struct Runtime<T> {
     states: HashMap<String, Buf<T>>,
+    versions: Versions,
 }
 
 /// A plan with its memory.
@@ -23,11 +25,12 @@ pub struct Program<T> {
     /// By index of the storage; empty for states, which the runtime holds.
     storages: Vec<Buf<T>>,
     types: Vec<(Vec<TensorType>, Vec<TensorType>)>,
+    prepared: Prepared,
 }
 
 impl<T: Precision> Default for Runtime<T> {
     fn default() -> Self {
-        Runtime { states: HashMap::new() }
+        Runtime { states: HashMap::new(), versions: Versions::default() }
     }
 }
 
@@ -57,7 +60,7 @@ impl<T: Precision> Runtime<T> {
                 (plan.graph.types(&node.inputs), plan.graph.types(&node.outputs))
             })
             .collect();
-        Program { plan, storages, types }
+        Program { plan, storages, types, prepared: Prepared::default() }
     }
 
     /// A state's elements.
@@ -67,6 +70,7 @@ impl<T: Precision> Runtime<T> {
 
     /// Replaces a state, or makes it.
     pub fn set_state(&mut self, name: &str, data: Buf<T>) {
+        self.versions.set(name);
         self.states.insert(name.to_string(), data);
     }
 
@@ -75,7 +79,7 @@ impl<T: Precision> Runtime<T> {
         self.states.values().map(buf_bytes).sum()
     }
 
-    /// Runs the plan once on these inputs. `observe` is called after each step with its index and outputs.
+    /// Runs the plan once on these inputs. `observe` is called after each step with its index and outputs; with it no step is left out.
     pub fn run(
         &mut self,
         program: &mut Program<T>,
@@ -92,7 +96,9 @@ impl<T: Precision> Runtime<T> {
                 program.storages[at.storage] = data;
             }
         }
-        for s in 0..plan.steps.len() {
+        let steps = self.versions.run(&plan, &mut program.prepared);
+        let first = if observe.is_some() { 0 } else { steps.start };
+        for s in first..steps.end {
             self.step(program, &plan, s);
             if let Some(observe) = observe.as_mut() {
                 let outputs: Vec<Buf<T>> =
@@ -101,6 +107,19 @@ impl<T: Precision> Runtime<T> {
             }
         }
         Ok(())
+    }
+
+    /// Runs all steps of the plan on the inputs of its last run, and returns the seconds of each.
+    pub fn time_steps(&mut self, program: &mut Program<T>) -> Vec<f64> {
+        let plan = program.plan.clone();
+        self.versions.run(&plan, &mut program.prepared);
+        let mut seconds = Vec::with_capacity(plan.steps.len());
+        for s in 0..plan.steps.len() {
+            let start = Instant::now();
+            self.step(program, &plan, s);
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        seconds
     }
 
     /// The elements of an output of the plan, after a run.

@@ -4,8 +4,9 @@ use super::adapter::{Adapter, backend_name, name_of};
 use super::compose::compose;
 use super::options::GpuOptions;
 use crate::error::{Error, Result};
-use crate::op::{Binding, DeviceProfile, Kernel, MainLoop};
-use std::collections::HashMap;
+use crate::linalg::map_indices;
+use crate::op::{Binding, DeviceProfile, Dispatch, Kernel, MainLoop};
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -191,6 +192,23 @@ impl Gpu {
             usage,
             mapped_at_creation: false,
         })
+    }
+
+    /// Makes the pipelines that are missing, on all cores where there are threads.
+    pub(super) async fn make_pipelines<'a>(&self, dispatches: impl Iterator<Item = &'a Dispatch>) -> Result<()> {
+        let mut known: HashSet<&Kernel> = HashSet::new();
+        let mut missing =
+            dispatches.map(|d| (&d.kernel, &*d.bindings)).filter(|(kernel, _)| known.insert(kernel)).collect::<Vec<_>>();
+        missing.retain(|(kernel, _)| !lock(&self.pipelines).contains_key(kernel));
+        if cfg!(target_arch = "wasm32") {
+            return self.scoped(|| missing.iter().try_for_each(|(kernel, b)| self.pipeline(kernel, b).map(drop))).await?;
+        }
+        // An error scope sees its own thread's errors.
+        let make = |i: usize| {
+            let (kernel, bindings) = missing[i];
+            pollster::block_on(self.scoped(|| self.pipeline(kernel, bindings))).and_then(|made| made).map(drop)
+        };
+        map_indices(missing.len(), make).into_iter().collect()
     }
 
     /// The pipeline of a kernel, made at its first use.

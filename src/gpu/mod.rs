@@ -6,6 +6,7 @@ mod context;
 mod options;
 mod readback;
 mod runtime;
+mod timing;
 
 pub use adapter::{Adapter, DeviceInfo, best, list, named};
 pub use compose::compose;

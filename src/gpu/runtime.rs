@@ -3,7 +3,7 @@
 use super::context::{Gpu, Pipeline};
 use super::readback::{Staging, Submission, device_bytes, tensor};
 use crate::error::{Error, Result};
-use crate::graph::{Location, Memory, Plan, StorageKind, state_mismatch, unknown_state};
+use crate::graph::{Location, Memory, Plan, Prepared, StorageKind, Versions, state_mismatch, unknown_state};
 use crate::op::{Buffer, Dispatch, Oracle, Value, compare};
 use crate::tensor::{DType, Tensor, TensorType};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -21,10 +21,11 @@ const GUARD_WORD: u32 = 0x7fc0_dead;
 /// Runs plans on a GPU, with states that the plans share.
 #[derive(Debug)]
 pub struct Runtime {
-    gpu: Arc<Gpu>,
+    pub(super) gpu: Arc<Gpu>,
     states: HashMap<String, State>,
+    versions: Versions,
     programs: Vec<Program>,
-    staging: Staging,
+    pub(super) staging: Staging,
     in_flight: VecDeque<Submission>,
 }
 
@@ -38,31 +39,48 @@ struct State {
 
 /// A plan with its buffers, pipelines and bind groups.
 #[derive(Debug)]
-struct Program {
+pub(super) struct Program {
     plan: Arc<Plan>,
     storages: Vec<wgpu::Buffer>,
-    ready: Vec<Ready>,
+    pub ready: Vec<Ready>,
     /// The dispatches of each step.
-    steps: Vec<Range<usize>>,
+    pub steps: Vec<Range<usize>>,
     staging: Staging,
+    prepared: Prepared,
 }
 
 /// A dispatch that only needs recording.
 #[derive(Debug)]
-struct Ready {
+pub(super) struct Ready {
     pipeline: Arc<Pipeline>,
     bind_group: wgpu::BindGroup,
     params_offset: u32,
     grid: [u32; 3],
-    name: &'static str,
+    pub name: &'static str,
     /// Index of its node.
     node: usize,
+}
+
+impl Ready {
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[self.params_offset]);
+        let [x, y, z] = self.grid;
+        pass.dispatch_workgroups(x, y, z);
+    }
 }
 
 impl Runtime {
     /// A runtime without states or programs.
     pub fn new(gpu: Arc<Gpu>) -> Self {
-        Runtime { gpu, states: HashMap::new(), programs: Vec::new(), staging: Staging::default(), in_flight: VecDeque::new() }
+        Runtime {
+            gpu,
+            states: HashMap::new(),
+            versions: Versions::default(),
+            programs: Vec::new(),
+            staging: Staging::default(),
+            in_flight: VecDeque::new(),
+        }
     }
 
     /// Makes buffers, pipelines and bind groups for a plan. Returns the program's number.
@@ -73,7 +91,11 @@ impl Runtime {
         let gpu = self.gpu.clone();
         let known: HashSet<String> = self.states.keys().cloned().collect();
         let kernels = plan.clone();
-        match gpu.scoped(|| self.make(plan)).await.and_then(|made| made) {
+        let made = match gpu.make_pipelines(kernels.steps.iter().flat_map(|s| &s.dispatches)).await {
+            Ok(()) => gpu.scoped(|| self.make(plan)).await.and_then(|made| made),
+            Err(e) => Err(e),
+        };
+        match made {
             Ok(program) => {
                 self.programs.push(program);
                 Ok(self.programs.len() - 1)
@@ -97,6 +119,7 @@ impl Runtime {
                     None => self.make_state(name, s.dtype, s.elements, s.bytes()),
                 },
                 StorageKind::Input(_) => self.storage_buffer("input", s.bytes(), false),
+                StorageKind::Prepared(_) => self.storage_buffer("prepared", s.bytes(), true),
                 StorageKind::Scratch => self.storage_buffer(&format!("scratch {i}"), s.bytes(), true),
             });
         }
@@ -126,7 +149,7 @@ impl Runtime {
         let mut staging = Staging::default();
         let largest = plan.outputs.iter().map(|&v| plan.value_bytes(v)).max().unwrap_or(0);
         staging.reserve(gpu, largest);
-        Ok(Program { plan, storages, ready, steps, staging })
+        Ok(Program { plan, storages, ready, steps, staging, prepared: Prepared::default() })
     }
 
     fn storage_buffer(&self, label: &str, bytes: u64, poison: bool) -> wgpu::Buffer {
@@ -206,6 +229,7 @@ impl Runtime {
                 match s.kind {
                     StorageKind::State(_) => {}
                     StorageKind::Input(_) => m.inputs += buffer.size(),
+                    StorageKind::Prepared(_) => m.prepared += buffer.size(),
                     StorageKind::Scratch => m.scratch += buffer.size(),
                 }
             }
@@ -224,14 +248,24 @@ impl Runtime {
             return self.run_validated(program, feeds).await;
         }
         self.feed(program, feeds);
-        let n = self.programs[program].steps.len();
-        self.submit(program, 0..n)?;
+        let steps = self.due(program);
+        self.submit(program, steps)?;
         if self.in_flight.len() > IN_FLIGHT
             && let Some(oldest) = self.in_flight.pop_front()
         {
             self.gpu.wait(oldest).await?;
         }
         Ok(())
+    }
+
+    pub(super) fn program(&self, program: usize) -> &Program {
+        &self.programs[program]
+    }
+
+    /// The steps that a run has to make.
+    pub(super) fn due(&mut self, program: usize) -> Range<usize> {
+        let p = &mut self.programs[program];
+        self.versions.run(&p.plan, &mut p.prepared)
     }
 
     fn feed(&self, program: usize, feeds: &[(Value, &Tensor)]) {
@@ -258,10 +292,7 @@ impl Runtime {
                 if gpu.options.trace {
                     log::trace!("dispatch {} {:?} for {}", r.name, r.grid, p.plan.graph.nodes()[r.node].name);
                 }
-                pass.set_pipeline(&r.pipeline.pipeline);
-                pass.set_bind_group(0, &r.bind_group, &[r.params_offset]);
-                let [x, y, z] = r.grid;
-                pass.dispatch_workgroups(x, y, z);
+                r.record(&mut pass);
             }
         }
         gpu.counters.dispatches.fetch_add(ready.len() as u64, Ordering::Relaxed);
@@ -280,6 +311,7 @@ impl Runtime {
         observe: &mut dyn FnMut(&str, &[Tensor]),
     ) -> Result<()> {
         self.feed(program, feeds);
+        self.due(program);
         let plan = self.programs[program].plan.clone();
         for (s, step) in plan.steps.iter().enumerate() {
             let node = &plan.graph.nodes()[step.node];
@@ -293,6 +325,7 @@ impl Runtime {
     /// Runs a program step by step and compares each with the f64 CPU on the same inputs.
     async fn run_validated(&mut self, program: usize, feeds: &[(Value, &Tensor)]) -> Result<()> {
         self.feed(program, feeds);
+        self.due(program);
         let plan = self.programs[program].plan.clone();
         for (s, step) in plan.steps.iter().enumerate() {
             let node = &plan.graph.nodes()[step.node];
@@ -384,6 +417,7 @@ impl Runtime {
             }
         };
         self.gpu.queue.write_buffer(&buffer, 0, &device_bytes(data));
+        self.versions.set(name);
         self.gpu.check()
     }
 

@@ -17,12 +17,14 @@ impl Graph {
         let read_once = |v: Value| readers[v.0 as usize] == 1;
         // Nodes that went into another, and nodes to put before another.
         let mut gone = vec![false; self.nodes.len()];
-        let mut before: Vec<Vec<Node>> = vec![Vec::new(); self.nodes.len()];
-        for (n, gone) in gone.iter_mut().enumerate() {
-            *gone = self.take_activation(n, &read_once) || self.take_sum(n, &read_once);
-            if !*gone && let Some((producer, fold)) = self.fold(n, &read_once) {
-                before[producer].push(fold);
-                *gone = true;
+        let mut before: Vec<Option<Node>> = vec![None; self.nodes.len()];
+        for n in 0..gone.len() {
+            gone[n] = self.take_activation(n, &read_once) || self.take_sum(n, &read_once);
+            if !gone[n]
+                && let Some((producer, fold)) = self.fold(n, &read_once)
+            {
+                before[n] = Some(fold);
+                gone[producer] = true;
             }
         }
         let nodes = std::mem::take(&mut self.nodes);
@@ -86,28 +88,26 @@ impl Graph {
         true
     }
 
-    /// Folds node `n`, if it is a normalisation by given numbers, into the weights of its producer. Returns the producer and the node
-    /// that makes its weights, to be put before it.
+    /// Folds node `n`, if it is a normalisation by given numbers, into the weights of its producer, which takes its place. Returns
+    /// the producer and the node that makes its weights, to be put before `n`.
     fn fold(&mut self, n: usize, read_once: &impl Fn(Value) -> bool) -> Option<(usize, Node)> {
         let node = self.nodes[n].clone();
         let x = *node.inputs.first().filter(|&&x| read_once(x))?;
         let producer = self.first_output_of(x)?;
-        let Node { op, inputs, name, .. } = self.nodes[producer].clone();
-        if !op.has_channel_weights() {
+        let made_by = self.nodes[producer].clone();
+        if !made_by.op.has_channel_weights() {
             return None;
         }
-        let fold = node.op.fold(inputs.len() > 2)?;
-        // The normalisation's numbers must be there where the producer stands.
-        let made_before = |v: &Value| self.producer(*v).is_none_or(|(node, _)| node < producer);
-        if !node.inputs[1..].iter().all(made_before) {
-            return None;
-        }
-        let of_fold = [&inputs[1..], &node.inputs[1..]].concat();
+        let (data, weights) = made_by.inputs.split_at(1);
+        let fold = node.op.fold(weights.len() > 1)?;
+        let of_fold = [weights, &node.inputs[1..]].concat();
         let types = fold.infer(&self.types(&of_fold)).ok()?;
-        let place = Origin::Node { node: producer, output: 0 };
-        let outputs: Vec<Value> = types.into_iter().map(|ty| self.value(ty, place, &name)).collect();
-        self.nodes[producer].inputs = [&inputs[..1], &outputs[..]].concat();
-        self.replace(producer, op, n);
-        Some((producer, Node { name: node.name, op: fold, inputs: of_fold, outputs }))
+        // The producer moves down to where the normalisation's numbers have been made.
+        let place = Origin::Node { node: n, output: 0 };
+        let outputs: Vec<Value> = types.into_iter().map(|ty| self.value(ty, place, &made_by.name)).collect();
+        let inputs = [data, &outputs].concat();
+        let name = format!("{} + {}", made_by.name, node.name);
+        self.nodes[n] = Node { name, op: made_by.op, inputs, outputs: node.outputs, is_gradient: made_by.is_gradient };
+        Some((producer, Node { name: node.name, op: fold, inputs: of_fold, outputs, is_gradient: made_by.is_gradient }))
     }
 }

@@ -8,7 +8,7 @@ use super::{Graph, Origin};
 use crate::error::{Error, Result};
 use crate::op::{DeviceProfile, Dispatch, Recorder, Value};
 use crate::tensor::{DType, TensorType};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Where a tensor lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +26,8 @@ pub enum StorageKind {
     Input(Value),
     /// Persistent memory, by name.
     State(String),
+    /// A tensor made only from states, which stays until they change ([`Plan::n_prepared`]).
+    Prepared(Value),
     /// Memory that tensors of disjoint lifetimes share.
     Scratch,
 }
@@ -74,6 +76,8 @@ pub struct Memory {
     pub states: u64,
     /// Tensors fed at each run.
     pub inputs: u64,
+    /// What is made of the states once, such as weights that batch norm was folded into.
+    pub prepared: u64,
     /// Activations, gradients and what else lives within a run.
     pub scratch: u64,
     /// Parameters of dispatches.
@@ -85,7 +89,7 @@ pub struct Memory {
 impl Memory {
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.states + self.inputs + self.scratch + self.uniforms + self.staging
+        self.states + self.inputs + self.prepared + self.scratch + self.uniforms + self.staging
     }
 }
 
@@ -100,6 +104,9 @@ pub struct Plan {
     pub storages: Vec<Storage>,
     /// Values that can be fetched after a run.
     pub outputs: Vec<Value>,
+    n_prepared: usize,
+    prepared_from: Vec<String>,
+    overwrites: Vec<String>,
     locations: Vec<Option<Location>>,
     memory: Memory,
     profile: Option<DeviceProfile>,
@@ -125,11 +132,17 @@ impl Plan {
         for &v in outputs {
             graph.expect(v, "output")?;
         }
-        let live = live_nodes(&graph, outputs);
+        let mut live = live_nodes(&graph, outputs);
         let mut places = own_places(&graph);
         let mut steps: Vec<Step> = Vec::new();
         let placed = place_inputs(&graph, &live, outputs, &mut places);
         check_in_place(&graph, &live, &places)?;
+        let overwrites = overwritten_states(&graph, &live, &places);
+        let (prepared, prepared_from) = prepared_nodes(&graph, &live, &placed, &overwrites);
+        // They need only states and each other, so they can come first.
+        live.sort_by_key(|n| !prepared.contains(n));
+        let state_names = |states: Vec<Value>| states.iter().map(|&v| graph.info(v).name.clone()).collect();
+        let (prepared_from, overwrites) = (state_names(prepared_from), state_names(overwrites));
         for &n in &live {
             let node = &graph.nodes()[n];
             let placed: Vec<bool> = node.inputs.iter().map(|v| placed.get(v) == Some(&n)).collect();
@@ -155,6 +168,9 @@ impl Plan {
             steps,
             storages: Vec::new(),
             outputs: outputs.to_vec(),
+            n_prepared: prepared.len(),
+            prepared_from,
+            overwrites,
             memory: Memory::default(),
             profile: profile.cloned(),
         };
@@ -179,6 +195,22 @@ impl Plan {
     /// Bytes of device memory.
     pub fn memory(&self) -> Memory {
         self.memory
+    }
+
+    /// How many of the first steps depend on states alone, and on none that the plan overwrites. Their results stay in memory, so they
+    /// only run when one of [`Plan::prepared_from`] has changed since the last run.
+    pub fn n_prepared(&self) -> usize {
+        self.n_prepared
+    }
+
+    /// Names of the states that the prepared steps read.
+    pub fn prepared_from(&self) -> &[String] {
+        &self.prepared_from
+    }
+
+    /// Names of the states that a run overwrites.
+    pub fn overwrites(&self) -> &[String] {
+        &self.overwrites
     }
 
     /// Number of dispatches of a run.
@@ -229,6 +261,9 @@ impl Plan {
             let kind = match info.origin {
                 Origin::Input => StorageKind::Input(root),
                 Origin::State => StorageKind::State(info.name.clone()),
+                Origin::Node { node, .. } if self.steps[..self.n_prepared].iter().any(|s| s.node == node) => {
+                    StorageKind::Prepared(root)
+                }
                 Origin::Node { .. } => {
                     scratch.extend(lifetimes.remove(&root));
                     owners.push(Owner::Root(root));
@@ -268,6 +303,7 @@ impl Plan {
             match s.kind {
                 StorageKind::Input(_) => m.inputs += s.bytes(),
                 StorageKind::State(_) => m.states += s.bytes(),
+                StorageKind::Prepared(_) => m.prepared += s.bytes(),
                 StorageKind::Scratch => m.scratch += s.bytes(),
             }
         }
@@ -404,6 +440,52 @@ fn place_inputs(graph: &Graph, live: &[usize], keep: &[Value], places: &mut [Pla
         }
     }
     placed
+}
+
+/// The states that nodes overwrite.
+fn overwritten_states(graph: &Graph, live: &[usize], places: &[Place]) -> Vec<Value> {
+    let mut states = Vec::new();
+    for &n in live {
+        let node = &graph.nodes()[n];
+        for &(i, _) in node.op.in_place() {
+            let state = places[node.inputs[i].0 as usize].root;
+            if !states.contains(&state) {
+                states.push(state);
+            }
+        }
+    }
+    states
+}
+
+/// The nodes, views among them, that give the same at each run until a state is set or another plan overwrites one, and the states
+/// that they read.
+fn prepared_nodes(
+    graph: &Graph,
+    live: &[usize],
+    placed: &HashMap<Value, usize>,
+    overwritten: &[Value],
+) -> (HashSet<usize>, Vec<Value>) {
+    let mut lasting: HashSet<Value> = HashSet::new();
+    let mut prepared = HashSet::new();
+    let mut from = Vec::new();
+    for &n in live {
+        let node = &graph.nodes()[n];
+        let is_state = |v: &Value| graph.info(*v).origin == Origin::State && !overwritten.contains(v);
+        let lasts = |v: &Value| is_state(v) || lasting.contains(v);
+        // What lies in the memory of a later node has to be made with it.
+        let is_placed = node.outputs.iter().any(|v| placed.contains_key(v));
+        if node.inputs.is_empty() || !node.inputs.iter().all(lasts) || !node.op.in_place().is_empty() || is_placed {
+            continue;
+        }
+        for &v in node.inputs.iter().filter(|&v| is_state(v)) {
+            if !from.contains(&v) {
+                from.push(v);
+            }
+        }
+        prepared.insert(n);
+        lasting.extend(&node.outputs);
+    }
+    (prepared, from)
 }
 
 /// A state may not be read, as it was before, by the node that overwrites it or after that.

@@ -149,7 +149,7 @@ impl Model {
         Ok(values)
     }
 
-    pub(super) fn plan_prediction(&self, n: usize, softmax: bool) -> Result<(Plan, Ports)> {
+    pub(crate) fn plan_prediction(&self, n: usize, softmax: bool) -> Result<(Plan, Ports)> {
         let mut graph = Graph::new();
         let x = graph.input("images", TensorType::f32(self.network.input.with_batch(n)))?;
         let (mut y, _) = self.forward(&mut graph, Mode::Inference, x, None)?;

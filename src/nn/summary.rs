@@ -81,7 +81,7 @@ impl fmt::Display for Summary {
             let name = format!("{} ({})", l.name, l.kind);
             row(f, [&name, &format!("(None{shape})"), &grouped(l.parameters as u64), &macs])?;
             if !l.inputs.is_empty() {
-                writeln!(f, "{}", fit(&format!("  of {}", l.inputs.join(", ")), WIDTH))?;
+                writeln!(f, "{}", cut(&format!("  of {}", l.inputs.join(", ")), WIDTH))?;
             }
         }
         writeln!(f, "{}", "=".repeat(WIDTH))?;
@@ -100,12 +100,12 @@ impl fmt::Display for Summary {
 
 fn row(f: &mut fmt::Formatter<'_>, cells: [&str; 4]) -> fmt::Result {
     let [a, b, c, d] = COLUMNS;
-    let line = format!("{:<a$}{:<b$}{:>c$}{:>d$}", fit(cells[0], a - 1), fit(cells[1], b - 1), cells[2], cells[3]);
+    let line = format!("{:<a$}{:<b$}{:>c$}{:>d$}", cut(cells[0], a - 1), cut(cells[1], b - 1), cells[2], cells[3]);
     writeln!(f, "{}", line.trim_end())
 }
 
 /// The text, cut to `width` characters.
-fn fit(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width { text.to_string() } else { text.chars().take(width - 1).chain(['…']).collect() }
 }
 

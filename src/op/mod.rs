@@ -19,7 +19,7 @@ pub use recorder::{
 use crate::error::{Error, Result};
 use crate::linalg::Real;
 use crate::tensor::TensorType;
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -72,6 +72,12 @@ pub trait Op: CpuErased + Debug + Send + Sync + Any {
     /// input ([`Recorder::placed`], [`CpuArgs::placed`]).
     fn placement(&self, i: usize) -> Option<usize> {
         let _ = i;
+        None
+    }
+
+    /// An op that makes output 0 again in a pass over memory, and which inputs and outputs of this op it reads: so a backward pass may
+    /// rather make output 0 again than keep it.
+    fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
         None
     }
 
@@ -130,6 +136,12 @@ pub fn expect_inputs(inputs: &[TensorType], names: &[&str]) -> Result<()> {
 pub trait Cpu {
     /// Computes the outputs.
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>);
+
+    /// Computes the outputs in single precision. An op with faster kernels for that has them here; [`Cpu::cpu`] is then the oracle
+    /// alone, and stays plain.
+    fn cpu_single(&self, args: &mut CpuArgs<'_, f32>) {
+        self.cpu(args);
+    }
 }
 
 /// [`Cpu`] with its two types as two methods, which a `dyn Op` needs. Implemented for every [`Cpu`].
@@ -142,7 +154,7 @@ pub trait CpuErased {
 
 impl<O: Cpu> CpuErased for O {
     fn cpu_f32(&self, args: &mut CpuArgs<'_, f32>) {
-        self.cpu(args);
+        self.cpu_single(args);
     }
     fn cpu_f64(&self, args: &mut CpuArgs<'_, f64>) {
         self.cpu(args);
@@ -183,8 +195,8 @@ pub struct Activation {
     pub name: &'static str,
     /// Value of the shader's `ACTIVATION`.
     pub code: u32,
-    /// The function in single precision.
-    pub f32: fn(f32) -> f32,
+    /// Replaces numbers by their function values, in single precision.
+    pub f32: fn(&mut [f32]),
     /// The function in double precision.
     pub f64: fn(f64) -> f64,
     /// Largest slope, which is by how much it can magnify an error of its argument.
@@ -194,13 +206,9 @@ pub struct Activation {
 }
 
 impl Activation {
-    /// Replaces each element by its function value, in the precision that `T` is.
+    /// Replaces each element by its function value, computed in double precision.
     pub fn apply<T: Real>(&self, v: &mut [T]) {
-        if TypeId::of::<T>() == TypeId::of::<f32>() {
-            v.iter_mut().for_each(|x| *x = T::from_f32((self.f32)(x.to_f32())));
-        } else {
-            v.iter_mut().for_each(|x| *x = T::from_f64((self.f64)(x.to_f64())));
-        }
+        v.iter_mut().for_each(|x| *x = T::from_f64((self.f64)(x.to_f64())));
     }
 }
 

@@ -154,6 +154,10 @@ impl<R: BinaryRow> Op for Binary<R> {
         R::gradient(g)
     }
 
+    fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
+        Some((Arc::new(Binary::<R>::new()), vec![Buffer::Input(0), Buffer::Input(1)]))
+    }
+
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
         let e = Elements::of(r.y(0).elements());
         let kernel = e.kernel(&BINARY, &[&ACTIVATION]).set("OPERATION", R::CODE);

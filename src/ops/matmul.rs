@@ -149,18 +149,39 @@ pub(super) fn finish_rows<T: Real>(rows: &mut [T], row_len: usize, bias: Option<
     }
 }
 
-impl Cpu for Matmul {
-    fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
+impl Matmul {
+    /// `y = op(a) op(b)`, still without bias and activation.
+    fn multiply<T: Real>(&self, args: &CpuArgs<'_, T>, y: &mut [T]) {
         let types = args.input_types();
         let [m, n, k] = self.size_unchecked(&types[0], &types[1]);
         let a = if self.transpose_a { Matrix::new(args.x(0), m).t() } else { Matrix::new(args.x(0), k) };
         let b = if self.transpose_b { Matrix::new(args.x(1), k).t() } else { Matrix::new(args.x(1), n) };
-        let bias = (args.n_inputs() == 3).then(|| args.x(2));
-        let y = args.y(0);
         matmul([m, n, k], a, b, y, n, false, true);
+    }
+}
+
+impl Cpu for Matmul {
+    fn cpu_single(&self, args: &mut CpuArgs<'_, f32>) {
+        let y = args.y(0);
+        self.multiply(args, y);
+        let bias = (args.n_inputs() == 3).then(|| args.x(2));
         if bias.is_some() || self.activation.is_some() {
-            for_each_row(y, n, |_, row| finish_rows(row, n, bias, self.activation));
+            for_each_row(y, args.y_shape(0).last(), |_, row| {
+                if let Some(bias) = bias {
+                    row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+                }
+                if let Some(f) = self.activation {
+                    (f.f32)(row);
+                }
+            });
         }
+    }
+
+    fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
+        let y = args.y(0);
+        self.multiply(args, y);
+        let bias = (args.n_inputs() == 3).then(|| args.x(2));
+        finish_rows(y, args.y_shape(0).last(), bias, self.activation);
     }
 }
 

@@ -2,7 +2,7 @@
 //! GEMM can have it as its epilogue too.
 
 use crate::error::Result;
-use crate::linalg::{Real, for_each_chunk};
+use crate::linalg::{Real, for_each_chunk, vectorized};
 use crate::op::{
     ACTIVATION, Activation, Bound, Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder,
     Source, TINY, UNIT, expect_inputs, sample, shader,
@@ -11,6 +11,7 @@ use crate::ops::elements::Elements;
 use crate::tensor::{DType, Tensor, TensorType};
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 static UNARY: Source = shader!("unary");
 static UNARY_GRAD: Source = shader!("unary_grad");
@@ -231,7 +232,10 @@ rows! { Relu, Sigmoid, Tanh, Softplus, Relu6 }
 
 /// The row as an [`Activation`], for a kernel to take into its epilogue.
 pub fn activation<R: UnaryRow>() -> Activation {
-    Activation { name: R::NAME, code: R::CODE, f32: R::y::<f32>, f64: R::y::<f64>, lipschitz: R::LIPSCHITZ, error: R::error }
+    fn map<R: UnaryRow>(v: &mut [f32]) {
+        vectorized(|| v.iter_mut().for_each(|x| *x = R::y(*x)));
+    }
+    Activation { name: R::NAME, code: R::CODE, f32: map::<R>, f64: R::y::<f64>, lipschitz: R::LIPSCHITZ, error: R::error }
 }
 
 /// `y = f(x)`, elementwise: f32 of any shape to the same.
@@ -267,6 +271,10 @@ impl<R: UnaryRow> Op for Unary<R> {
         let dx = g.node(UnaryGrad::<R>::new(), &[y, dy])?;
         g.set(0, dx);
         Ok(())
+    }
+
+    fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
+        Some((Arc::new(Unary::<R>::new()), vec![Buffer::Input(0)]))
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {

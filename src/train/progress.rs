@@ -16,11 +16,14 @@ pub enum Progress {
     /// A bar on standard error while an epoch runs, and the line of [`Progress::Lines`] after it.
     Bar,
     /// A line on standard output after each epoch: loss and accuracy, `val` those of the validation set, seconds and images a second
-    /// of training.
+    /// of training. One before them if the first step took more than a second to come.
     Lines,
     /// Nothing.
     Silent,
 }
+
+/// Seconds to the first step that are worth a line.
+const LONG: f64 = 1.0;
 
 /// Sums over the samples of an epoch so far.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -70,9 +73,31 @@ impl Reporter {
         self.last_look.seconds() > if self.bar { 0.1 } else { 1.0 }
     }
 
+    /// Until the first step has ended: on a terminal a line with a clock, else nothing yet.
+    pub fn start_preparing(&mut self) {
+        if self.bar {
+            let spinner = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("preparing, {elapsed}") {
+                spinner.set_style(style);
+            }
+            spinner.enable_steady_tick(std::time::Duration::from_secs(1));
+            self.current = Some(spinner);
+        }
+    }
+
+    /// `seconds` is the time to the end of the first step, one of `n_samples`.
+    pub fn end_preparing(&mut self, seconds: f64, n_samples: usize) {
+        self.clear();
+        if self.lines && seconds > LONG {
+            print(&format!("first step after {seconds:.1} s"));
+        }
+        self.start_epoch(0, n_samples);
+    }
+
     pub fn start_epoch(&mut self, epoch: usize, n_samples: usize) {
         self.last_look = Clock::start();
-        if self.bar {
+        // While the first step is being prepared, that is what the terminal's line says.
+        if self.bar && self.current.is_none() {
             let bar = ProgressBar::new(n_samples as u64);
             // The message is cut, as what wraps on a narrow terminal would stay there when the bar is cleared.
             if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:16}] {wide_msg}") {
@@ -96,13 +121,7 @@ impl Reporter {
         if !self.lines {
             return;
         }
-        let line = line(epoch, self.n_epochs, result);
-        if cfg!(target_arch = "wasm32") {
-            log::info!("{line}");
-        } else {
-            // A reader who has had enough (`| head`) doesn't end training.
-            let _ = writeln!(std::io::stdout().lock(), "{line}");
-        }
+        print(&line(epoch, self.n_epochs, result));
     }
 
     /// Takes the bar away.
@@ -116,6 +135,15 @@ impl Reporter {
 impl Drop for Reporter {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+fn print(line: &str) {
+    if cfg!(target_arch = "wasm32") {
+        log::info!("{line}");
+    } else {
+        // A reader who has had enough (`| head`) doesn't end training.
+        let _ = writeln!(std::io::stdout().lock(), "{line}");
     }
 }
 

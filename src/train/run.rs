@@ -31,7 +31,10 @@ impl Model {
 
     /// [`Model::fit`] for programs that mustn't block.
     pub async fn fit_async(&mut self, train: &Dataset, fit: Fit) -> Result<History> {
+        let clock = Clock::start();
         fit.check()?;
+        let mut reporter = Reporter::new(fit.progress, fit.epochs);
+        reporter.start_preparing();
         self.prepare(train, &*fit.loss).await?;
         if let Some(validation) = &fit.validation {
             self.prepare(validation, &*fit.loss).await?;
@@ -48,6 +51,8 @@ impl Model {
             programs: Vec::new(),
             start_step: start.steps,
             start_epoch: start.epochs,
+            reporter,
+            clock,
         };
         // Both programs before the first step: a batch that doesn't fit is refused here.
         for n in [fit.batch.min(train.len()), train.len() - (n_batches - 1) * fit.batch] {
@@ -70,23 +75,30 @@ struct Training<'a> {
     programs: Vec<(usize, Program)>,
     start_step: u32,
     start_epoch: u32,
+    reporter: Reporter,
+    /// Since the call.
+    clock: Clock,
 }
 
 impl Training<'_> {
     async fn run(&mut self) -> Result<History> {
         let mut history = History::default();
-        let mut reporter = Reporter::new(self.fit.progress, self.fit.epochs);
         for epoch in 0..self.fit.epochs {
             TRAINING.reset(self.model).await?;
-            reporter.start_epoch(epoch, self.train.len());
+            self.reporter.start_epoch(epoch, self.train.len());
             let clock = Clock::start();
             let mut sums = Sums::default();
             for indices in self.batches(epoch)? {
                 self.step(&indices, &mut history).await?;
+                if history.steps == 1 {
+                    self.model.runtime.finish().await?;
+                    history.first_step_seconds = self.clock.seconds();
+                    self.reporter.end_preparing(history.first_step_seconds, self.train.len());
+                }
                 sums.samples += indices.len();
-                if reporter.is_due() {
+                if self.reporter.is_due() {
                     self.read(&mut sums).await?;
-                    reporter.update(&sums, self.train.len(), clock.seconds());
+                    self.reporter.update(&sums, self.train.len(), clock.seconds());
                 }
                 if self.fit.stop_flag.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
                     history.stopped = true;
@@ -108,7 +120,7 @@ impl Training<'_> {
                 seconds,
                 images_per_second: sums.samples as f64 / seconds.max(1e-9),
             };
-            reporter.end_epoch(epoch, &result);
+            self.reporter.end_epoch(epoch, &result);
             history.epochs.push(result);
             if history.stopped {
                 break;
@@ -130,9 +142,10 @@ impl Training<'_> {
     async fn load(&mut self, n: usize) -> Result<Program> {
         let (train, source, fit) = (self.train, self.source, self.fit);
         let kept = if fit.step_losses { ", loss kept" } else { "" };
-        let key = format!("train {n}, {}, {:?}, {}{kept}", fit.optimizer.key(), fit.loss, source.key(train));
+        let what = format!("{}, {:?}, {:?}{kept}", fit.optimizer.key(), fit.loss, fit.recompute);
+        let key = format!("train {n}, {what}, {}", source.key(train));
         let batch = move |graph: &mut _| add_batch(graph, train, source, n);
-        self.model.program(key, |model| model.plan_step(n, batch, &*fit.optimizer, &*fit.loss, fit.step_losses)).await
+        self.model.program(key, |model| model.plan_step(n, batch, fit)).await
     }
 
     async fn step(&mut self, indices: &[u32], history: &mut History) -> Result<()> {

@@ -100,7 +100,7 @@ impl Model {
     }
 
     /// Fails unless the outputs are what the loss takes; else their number.
-    fn check_outputs(&self, loss: &dyn Loss) -> Result<usize> {
+    pub(super) fn check_outputs(&self, loss: &dyn Loss) -> Result<usize> {
         let classes = self.classes()?;
         if loss.takes_logits() && self.network.ends_in_softmax() {
             let want = "no softmax: the loss applies it itself, and `predict_probabilities` does for predictions";
@@ -109,15 +109,14 @@ impl Model {
         Ok(classes)
     }
 
-    /// The training step on batches of `n`. With `keep_loss` its mean loss can be fetched.
+    /// The training step on batches of `n`. Its mean loss can be fetched if [`Fit::step_losses`] asked for it.
     pub(super) fn plan_step(
         &self,
         n: usize,
         add_batch: impl FnOnce(&mut Graph) -> Result<Batch>,
-        optimizer: &dyn Optimizer,
-        loss: &dyn Loss,
-        keep_loss: bool,
+        fit: &Fit,
     ) -> Result<(Plan, Ports)> {
+        let (optimizer, loss, keep_loss) = (&*fit.optimizer, &*fit.loss, fit.step_losses);
         if n > MAX_BATCH {
             return Err(Error::invalid("batch size", n, format!("at most {MAX_BATCH}")));
         }
@@ -155,6 +154,7 @@ impl Model {
         let kept = [mean];
         let outputs = if keep_loss { &kept[..] } else { &[] };
         graph.fuse(outputs);
+        graph.recompute(fit.recompute, outputs);
         let plan = self.device().plan(graph, outputs).map_err(|e| hint(e, n))?;
         let y = keep_loss.then_some(mean);
         Ok((plan, Ports { data: Some(batch.ports), step: Some(step), hyper: Some(hyper), y, ..Ports::default() }))
@@ -207,7 +207,7 @@ impl Model {
         fit.check()?;
         self.check_outputs(&*fit.loss)?;
         let samples = |graph: &mut Graph| add_host_batch(graph, self.input_shape(), fit.batch);
-        let (plan, _) = self.plan_step(fit.batch, samples, &*fit.optimizer, &*fit.loss, false)?;
+        let (plan, _) = self.plan_step(fit.batch, samples, fit)?;
         Ok(Summary { training: Some((fit.batch, plan.memory())), ..self.summary() })
     }
 }

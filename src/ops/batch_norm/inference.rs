@@ -16,8 +16,8 @@ use std::sync::Arc;
 pub struct BatchNormInference {
     /// Added to the variance.
     pub epsilon: f64,
-    residual: bool,
-    activation: Option<Activation>,
+    pub(super) residual: bool,
+    pub(super) activation: Option<Activation>,
 }
 
 impl BatchNormInference {

@@ -244,6 +244,14 @@ impl Op for BatchNorm {
         Ok(())
     }
 
+    fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
+        let op = BatchNormInference { epsilon: self.epsilon, residual: self.residual, activation: self.activation };
+        let [x, gamma, beta] = [0, 1, 2].map(Buffer::Input);
+        let residual = self.residual.then_some(Buffer::Input(3));
+        let reads = [x, Buffer::Output(1), Buffer::Output(2), gamma, beta].into_iter().chain(residual);
+        Some((Arc::new(op), reads.collect()))
+    }
+
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
         let shape = &r.x(0).shape;
         let channels = Channels::checked(shape);
