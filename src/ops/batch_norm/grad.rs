@@ -97,9 +97,16 @@ impl Op for BatchNormGradParameters {
 
 impl Cpu for BatchNormGradParameters {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
+        let Channels { rows, c } = Channels::checked(args.x_shape(1));
         let [dy, x, mean, variance] = [0, 1, 2, 3].map(|k| args.x(k));
         let (dgamma, dbeta) = (args.y(0), args.y(1));
-        let [of_dy, of_products] = channel_sums([dy, x], mean, |[dy, x], mean| [dy, dy * (x - mean)]);
+        let [of_dy, of_products] = channel_sums(rows, c, |row, a, b| {
+            let (dy, x) = (&dy[row * c..][..c], &x[row * c..][..c]);
+            for ((((a, b), &dy), &x), &mean) in a.iter_mut().zip(b).zip(dy).zip(x).zip(mean) {
+                *a += dy;
+                *b += dy * (x - mean);
+            }
+        });
         let epsilon = T::from_f64(self.epsilon);
         dbeta.copy_from_slice(&of_dy);
         for ((dgamma, sum), &v) in dgamma.iter_mut().zip(of_products).zip(variance) {

@@ -364,7 +364,13 @@ impl BatchNorm {
         let residual = self.residual.then(|| args.x(3));
         let (y, mean, variance, running) = (args.y(0), args.y(1), args.y(2), args.y(3));
         let pivot = &x[pivot_row(shape) * c..][..c];
-        let sums = channel_sums([x], pivot, |[x], pivot| [x - pivot, (x - pivot) * (x - pivot)]);
+        let sums = channel_sums(rows, c, |row, a, b| {
+            for (((a, b), &x), &pivot) in a.iter_mut().zip(b).zip(&x[row * c..][..c]).zip(pivot) {
+                let d = x - pivot;
+                *a += d;
+                *b += d * d;
+            }
+        });
         let inverse = T::from_f64(1.0 / rows as f64);
         let correction = T::from_f64(self.correction(rows));
         for i in 0..c {

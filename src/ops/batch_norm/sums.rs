@@ -4,7 +4,6 @@
 use crate::linalg::{Real, map_indices};
 use crate::op::{Buffer, Kernel, Recorder, Source, shader};
 use crate::ops::reduce::add_pairs;
-use std::ops::Range;
 
 pub(super) static CHANNEL_SUMS: Source = shader!("shared/channel_sums");
 
@@ -87,60 +86,22 @@ impl Pass {
 /// stay short.
 const LEAF: usize = 16;
 
-/// Channels that are added up at a time, so that their sums stay in registers.
-const LANES: usize = 32;
-
-/// Two sums a channel over all rows of `x`, `[rows, c]` each: of `term(elements of x, the channel's center)`.
-pub(super) fn channel_sums<T: Real, const N: usize>(
-    x: [&[T]; N],
-    center: &[T],
-    term: impl Fn([T; N], T) -> [T; 2] + Sync + Send,
-) -> [Vec<T>; 2] {
-    let c = center.len();
-    let rows = x.first().map_or(0, |x| x.len() / c);
+/// Two sums a channel over all rows, of what `add(row, a, b)` adds to `a` and `b`, both `[c]`.
+pub(super) fn channel_sums<T: Real>(rows: usize, c: usize, add: impl Fn(usize, &mut [T], &mut [T]) + Sync + Send) -> [Vec<T>; 2] {
     let block = (16 * 1024 / c).clamp(LEAF, LEAF * LEAF) / LEAF * LEAF;
     let parts = map_indices(rows.div_ceil(block), |k| {
-        let mut sums = vec![T::ZERO; 2 * c];
+        let (mut sums, mut leaf) = (vec![T::ZERO; 2 * c], vec![T::ZERO; 2 * c]);
         let end = rows.min((k + 1) * block);
         for start in (k * block..end).step_by(LEAF) {
-            let rows = start..end.min(start + LEAF);
-            for i in (0..c).step_by(LANES) {
-                // A known number of lanes lets the compiler make vectors of them.
-                let [a, b] = match c - i {
-                    n if n < LANES => leaf_sums(x, center, rows.clone(), i..i + n, &term),
-                    _ => leaf_sums(x, center, rows.clone(), i..i + LANES, &term),
-                };
-                sums[i..c].iter_mut().zip(a).for_each(|(sum, x)| *sum += x);
-                sums[c + i..].iter_mut().zip(b).for_each(|(sum, x)| *sum += x);
-            }
+            leaf.fill(T::ZERO);
+            let (a, b) = leaf.split_at_mut(c);
+            (start..end.min(start + LEAF)).for_each(|row| add(row, a, b));
+            sums.iter_mut().zip(&leaf).for_each(|(sum, &x)| *sum += x);
         }
         sums
     });
     let mut a = add_pairs(parts);
     let b = a.split_off(c);
-    [a, b]
-}
-
-/// The sums over a few rows of up to [`LANES`] channels.
-#[inline(always)]
-fn leaf_sums<T: Real, const N: usize>(
-    x: [&[T]; N],
-    center: &[T],
-    rows: Range<usize>,
-    channels: Range<usize>,
-    term: &impl Fn([T; N], T) -> [T; 2],
-) -> [[T; LANES]; 2] {
-    let (c, n) = (center.len(), channels.len());
-    let center = &center[channels.clone()];
-    let [mut a, mut b] = [[T::ZERO; LANES]; 2];
-    for row in rows {
-        let x = x.map(|x| &x[row * c + channels.start..][..n]);
-        for j in 0..n {
-            let t = term(x.map(|x| x[j]), center[j]);
-            a[j] += t[0];
-            b[j] += t[1];
-        }
-    }
     [a, b]
 }
 
@@ -166,13 +127,16 @@ mod tests {
 
     #[test]
     fn sums_take_each_row_once() {
-        for (rows, c) in [(1, 1), (15, 3), (16, 1), (17, 32), (257, 33), (5000, 70)] {
-            let x: Vec<f64> = (0..rows * c).map(|i| i as f64).collect();
-            let center: Vec<f64> = (0..c).map(|i| i as f64).collect();
-            let [a, b] = channel_sums([&x, &x], &center, |[x, y], center| [x, 1.0 + x - y + center]);
+        for (rows, c) in [(1, 1), (15, 3), (16, 1), (17, 5), (257, 2), (5000, 7)] {
+            let [a, b] = channel_sums(rows, c, |row, a, b| {
+                for i in 0..c {
+                    a[i] += (row * c + i) as f64;
+                    b[i] += 1.0;
+                }
+            });
             for i in 0..c {
                 let want: usize = (0..rows).map(|row| row * c + i).sum();
-                assert_eq!((a[i], b[i]), (want as f64, (rows * (1 + i)) as f64), "{rows} x {c}");
+                assert_eq!((a[i], b[i]), (want as f64, rows as f64), "{rows} x {c}");
             }
         }
     }
