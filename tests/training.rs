@@ -13,7 +13,7 @@ use std::time::Instant;
 use striate::data::{self, Dataset};
 use striate::device::{GpuOptions, GpuStats};
 use striate::graph::{Memory, StorageKind};
-use striate::nn::{Conv2d, Init, Model, Sequential};
+use striate::nn::{Conv2d, Init, Model, Net, Sequential};
 use striate::train::{Adadelta, Adam, Fit, MeanSquaredError, Optimizer, Progress, Recompute, Schedule, Sgd, SoftmaxCrossEntropy};
 use striate::{Device, Seed, Tensor, op};
 
@@ -171,12 +171,13 @@ fn same_seed_same_bits() {
 fn recomputing_saves_memory_and_changes_no_bit() {
     let train = shapes(24);
     let deep = || {
-        let start = Sequential::new([6, 6, 1]);
-        let same = |c| Conv2d::new(c, 3).same();
-        let blocks = (0..10).fold(start, |net, i| match i % 3 {
-            0 => net.layer(same(8)).relu(),
-            1 => net.layer(same(8)).tanh().dropout(0.2),
-            _ => net.layer(same(8).no_bias()).batch_norm().relu(),
+        let start = Net::input([6, 6, 1]);
+        let same = || Conv2d::new(8, 3).same();
+        let blocks = (0..12).fold(start, |net, i| match i % 4 {
+            0 => net.layer(same()).relu(),
+            1 => net.layer(same()).tanh().dropout(0.2),
+            2 => net.layer(same().no_bias()).batch_norm().relu(),
+            _ => net.layer(same().no_bias()).batch_norm().add(&net.layer(same())).relu(),
         });
         blocks.max_pool2d(2).flatten().dense(3)
     };

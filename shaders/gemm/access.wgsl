@@ -2,8 +2,8 @@
 // goes with VECTOR false. Without a bias, b is bound in its place.
 // Imported by every GEMM, before its operand, which declares: A_ALONG_K and B_ALONG_K (whether memory runs along k); what stays the
 // same over k (AState a_prepare(m, group), BState b_prepare(n, group)); positions (Position k_at(k), k_add(position, position));
-// loads (Load a_fetch(AState, Position), b_fetch(BState, Position)). Loads at k beyond the last give zeros, those at m or n beyond the
-// last anything: such results are never stored.
+// loads (Load a_fetch(AState, Position), b_fetch(BState, Position)); and where row m of the product lies in C (c_row(m)). Loads at k
+// beyond the last give zeros, those at m or n beyond the last anything: such results are never stored.
 
 alias AElement = vec4<f32>;
 alias BElement = vec4<f32>;
@@ -26,8 +26,8 @@ struct Position {
 }
 
 fn digits(k: u32, n_mid: u32, n_low: u32) -> Position {
-    let row = k / n_low;
-    let high = row / n_mid;
+    let row = quotient(k, n_low);
+    let high = quotient(row, n_mid);
     return Position(k, high, row - high * n_mid, k - row * n_low);
 }
 

@@ -1,7 +1,8 @@
 // Blocks of 4 x 4 elements of A and B with k as the matrix column, whichever way the operand's memory runs, and the epilogue:
-// c = activate(sum + bias). Imported by every main loop, after its operand.
+// c = activate(sum + bias + residual). Imported by every main loop, after its operand.
 
 const HAS_BIAS: bool = false;
+const HAS_RESIDUAL: bool = false; // a tensor like c
 
 // What a workgroup computes: a tile of a group's rows and columns, summed over a split of k.
 struct Part {
@@ -124,12 +125,15 @@ fn bias_at(n: u32, i: u32) -> f32 {
     return 0.0;
 }
 
-// c for columns n ..= n + 3 of a group.
-fn epilogue(sum: vec4<f32>, group: u32, n: u32) -> vec4<f32> {
+// c for columns n ..= n + 3 of a group, where `residual` is added, if there is one.
+fn epilogue(sum: vec4<f32>, residual: vec4<f32>, group: u32, n: u32) -> vec4<f32> {
     var y = sum;
     if (HAS_BIAS) {
         let i = group * params.n + n;
         y += vec4<f32>(bias_at(n, i), bias_at(n + 1u, i + 1u), bias_at(n + 2u, i + 2u), bias_at(n + 3u, i + 3u));
+    }
+    if (HAS_RESIDUAL) {
+        y += residual;
     }
     return activate(y);
 }

@@ -1,9 +1,15 @@
-// Main loop of the GEMM family for adapters whose workgroups run on CPU cores and that lack subgroups: no workgroup memory and no
-// barrier, which such adapters run as coroutines. C[m, n] = epilogue(sum_k A[m, k] B[k, n]); an invocation keeps 16 rows of 8 columns,
-// in two fours that are 4 * LANES apart.
-// Dispatch: a linear grid of `part_of`, with tiles of 16 x (8 * LANES). Owner: src/ops/gemm.rs.
+// Main loop of the GEMM family without workgroup memory and subgroups: for adapters whose workgroups run on CPU cores, which run a barrier
+// as coroutines, and where rows or columns of C are few. C[m, n] = epilogue(sum_k A[m, k] B[k, n]); an invocation keeps
+// BLOCKS_M x BLOCKS_N blocks of 4 x 4. The invocations of a workgroup lie side by side in columns, or LANES_ALONG_M in rows; their blocks
+// along that axis are 4 * LANES apart, so that loads side by side are neighbours.
+// Dispatch: a linear grid of `part_of`, with tiles of 4 * BLOCKS_M x 4 * BLOCKS_N, times LANES along their axis. Owner: src/ops/gemm.rs.
 
 const LANES: u32 = 8u;
+const LANES_ALONG_M: bool = false;
+const BLOCKS_M: u32 = 4u;
+const BLOCKS_N: u32 = 2u;
+const STEP_M: u32 = select(4u, 4u * LANES, LANES_ALONG_M);
+const STEP_N: u32 = select(4u * LANES, 4u, LANES_ALONG_M);
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -12,56 +18,43 @@ fn main(
     @builtin(local_invocation_index) local_ix: u32,
 ) {
     let part = part_of(workgroup_ix(workgroup_id, n_workgroups));
-    let m = part.tile_m * 16u;
-    let n_left = (part.tile_n * 2u * LANES + local_ix) * 4u;
-    let n_right = n_left + 4u * LANES;
+    let m = part.tile_m * BLOCKS_M * STEP_M + select(0u, local_ix * 4u, LANES_ALONG_M);
+    let n = part.tile_n * BLOCKS_N * STEP_N + select(local_ix * 4u, 0u, LANES_ALONG_M);
     let group = part.group;
     let split = part.split;
     let k_begin = split * params.k_chunk;
     let k_end = min(k_begin + params.k_chunk, params.k);
 
-    let a_0 = a_block_prepare(m, group);
-    let a_1 = a_block_prepare(m + 4u, group);
-    let a_2 = a_block_prepare(m + 8u, group);
-    let a_3 = a_block_prepare(m + 12u, group);
-    let b_left = b_block_prepare(n_left, group);
-    let b_right = b_block_prepare(n_right, group);
-    var left_0 = mat4x4<f32>();
-    var left_1 = mat4x4<f32>();
-    var left_2 = mat4x4<f32>();
-    var left_3 = mat4x4<f32>();
-    var right_0 = mat4x4<f32>();
-    var right_1 = mat4x4<f32>();
-    var right_2 = mat4x4<f32>();
-    var right_3 = mat4x4<f32>();
+    var a_states: array<ABlock, BLOCKS_M>;
+    for (var i = 0u; i < BLOCKS_M; i++) {
+        a_states[i] = a_block_prepare(m + i * STEP_M, group);
+    }
+    var b_states: array<BBlock, BLOCKS_N>;
+    for (var j = 0u; j < BLOCKS_N; j++) {
+        b_states[j] = b_block_prepare(n + j * STEP_N, group);
+    }
+    var sums: array<mat4x4<f32>, BLOCKS_M * BLOCKS_N>;
     let four = k_at(4u);
     var p = k_at(k_begin);
     for (var k = k_begin; k < k_end; k += 4u) {
-        let left = b_block(b_left, p);
-        let right = b_block(b_right, p);
-        let av_0 = a_block(a_0, p);
-        left_0 = multiply_add(left, av_0, left_0);
-        right_0 = multiply_add(right, av_0, right_0);
-        let av_1 = a_block(a_1, p);
-        left_1 = multiply_add(left, av_1, left_1);
-        right_1 = multiply_add(right, av_1, right_1);
-        let av_2 = a_block(a_2, p);
-        left_2 = multiply_add(left, av_2, left_2);
-        right_2 = multiply_add(right, av_2, right_2);
-        let av_3 = a_block(a_3, p);
-        left_3 = multiply_add(left, av_3, left_3);
-        right_3 = multiply_add(right, av_3, right_3);
+        var bv: array<mat4x4<f32>, BLOCKS_N>;
+        for (var j = 0u; j < BLOCKS_N; j++) {
+            bv[j] = b_block(b_states[j], p);
+        }
+        for (var i = 0u; i < BLOCKS_M; i++) {
+            let av = a_block(a_states[i], p);
+            for (var j = 0u; j < BLOCKS_N; j++) {
+                sums[i * BLOCKS_N + j] = multiply_add(bv[j], av, sums[i * BLOCKS_N + j]);
+            }
+        }
         p = k_add(p, four);
     }
-    for (var r = 0u; r < 4u; r++) {
-        store(m + r, n_left, group, split, left_0[r]);
-        store(m + r, n_right, group, split, right_0[r]);
-        store(m + 4u + r, n_left, group, split, left_1[r]);
-        store(m + 4u + r, n_right, group, split, right_1[r]);
-        store(m + 8u + r, n_left, group, split, left_2[r]);
-        store(m + 8u + r, n_right, group, split, right_2[r]);
-        store(m + 12u + r, n_left, group, split, left_3[r]);
-        store(m + 12u + r, n_right, group, split, right_3[r]);
+    for (var i = 0u; i < BLOCKS_M; i++) {
+        for (var j = 0u; j < BLOCKS_N; j++) {
+            for (var r = 0u; r < 4u; r++) {
+                store(m + i * STEP_M + r, n + j * STEP_N, group, split, sums[i * BLOCKS_N + j][r]);
+            }
+        }
     }
 }
 

@@ -1,14 +1,26 @@
-// Writes of the GEMM family, element by element.
+// Writes of the GEMM family, element by element. Without a residual, b is bound in its place.
 
-@group(0) @binding(4) var<storage, read_write> c: array<f32>;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+@group(0) @binding(5) var<storage, read_write> c: array<f32>;
+
+fn residual_at(n: u32, i: u32) -> f32 {
+    if (n < params.n) {
+        return residual[i];
+    }
+    return 0.0;
+}
 
 // c[m, n ..= n + 3] of a group and, where k is split, of a split.
 fn store(m: u32, n: u32, group: u32, split: u32, sum: vec4<f32>) {
     if (m >= params.m) {
         return;
     }
-    let y = epilogue(sum, group, n);
-    let i = (split * params.m + m) * params.c_stride + group * params.n + n;
+    let i = (split * params.c_rows + c_row(m)) * params.c_stride + group * params.n + n;
+    var r = vec4<f32>();
+    if (HAS_RESIDUAL) {
+        r = vec4<f32>(residual_at(n, i), residual_at(n + 1u, i + 1u), residual_at(n + 2u, i + 2u), residual_at(n + 3u, i + 3u));
+    }
+    let y = epilogue(sum, r, group, n);
     if (n < params.n) {
         c[i] = y.x;
     }

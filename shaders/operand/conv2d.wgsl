@@ -10,6 +10,7 @@ struct Params {
     n_splits: u32,
     n_slices: u32,
     c_stride: u32,
+    c_rows: u32,
     h_in: u32,
     w_in: u32,
     c_in: u32,
@@ -95,4 +96,8 @@ fn b_prepare(n: u32, group: u32) -> BState {
 
 fn b_fetch(s: BState, p: Position) -> Load {
     return b_along(s.base + p.k * params.c_out, s.left, in_k(p.k));
+}
+
+fn c_row(m: u32) -> u32 {
+    return m;
 }

@@ -10,6 +10,7 @@ struct Params {
     n_splits: u32,
     n_slices: u32,
     c_stride: u32,
+    c_rows: u32,
 }
 
 const A_ALONG_K: bool = true;
@@ -58,4 +59,8 @@ fn b_fetch(s: BState, p: Position) -> Load {
         return b_along(s.base + p.k, params.k - p.k, in_k(p.k));
     }
     return b_along(s.base + p.k * params.n, s.left, in_k(p.k));
+}
+
+fn c_row(m: u32) -> u32 {
+    return m;
 }

@@ -4,6 +4,7 @@
 // Imported by: max_pool2d, max_pool2d_grad, avg_pool2d, avg_pool2d_grad.
 
 const WORKGROUP: u32 = 256u;
+const DILATED: bool = false; // false: dilations are 1, and nothing is divided by them
 
 struct Params {
     n_vecs: u32,
@@ -52,12 +53,14 @@ fn start_of(a: Axis, o: i32) -> i32 {
 
 // First tap inside the input.
 fn first_tap(a: Axis, start: i32) -> i32 {
-    return select(0, (a.dilation - 1 - start) / a.dilation, start < 0);
+    let before = max(-start, 0);
+    return select(before, (before + a.dilation - 1) / a.dilation, DILATED);
 }
 
 // One past the last tap before position `end`, which lies behind `start`.
 fn end_tap(a: Axis, start: i32, end: i32) -> i32 {
-    return min(a.kernel, (end - start + a.dilation - 1) / a.dilation);
+    let left = end - start;
+    return min(a.kernel, select(left, (left + a.dilation - 1) / a.dilation, DILATED));
 }
 
 // What an average over window `o` divides by: its taps inside the input, or inside the padded input.
@@ -72,12 +75,22 @@ fn n_counted(a: Axis, start: i32) -> i32 {
 fn first_window(a: Axis, i: i32) -> i32 {
     let span = a.dilation * (a.kernel - 1) + 1;
     let p = i + a.before;
-    return select(0, (p - span + a.stride) / a.stride, p >= span);
+    return select(0, i32(quotient(u32(max(p - span + a.stride, 0)), u32(a.stride))), p >= span);
 }
 
 // One past the last window that starts at or before position `i`.
 fn end_window(a: Axis, i: i32) -> i32 {
-    return min(a.out, (i + a.before) / a.stride + 1);
+    return min(a.out, i32(quotient(u32(i + a.before), u32(a.stride))) + 1);
+}
+
+// Of a pooling whose windows share no element, and aren't dilated: window `o` owns the positions from its start to that of the next, the
+// last one those to the end.
+fn first_owned(a: Axis, o: i32) -> i32 {
+    return max(start_of(a, o), 0);
+}
+
+fn end_owned(a: Axis, o: i32) -> i32 {
+    return select(min(start_of(a, o + 1), a.len), a.len, o + 1 == a.out);
 }
 
 // The place of vector `ix` of an image of h_len by w_len.
@@ -89,9 +102,9 @@ struct Element {
 }
 
 fn element_at(ix: u32, h_len: i32, w_len: i32) -> Element {
-    let pixel = ix / params.c_vecs;
-    let row = pixel / u32(w_len);
-    let image = row / u32(h_len);
+    let pixel = quotient(ix, params.c_vecs);
+    let row = quotient(pixel, u32(w_len));
+    let image = quotient(row, u32(h_len));
     return Element(image, i32(row - image * u32(h_len)), i32(pixel - row * u32(w_len)), ix - pixel * params.c_vecs);
 }
 

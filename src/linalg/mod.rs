@@ -9,7 +9,7 @@ mod real;
 mod scratch;
 mod simd;
 
-pub use conv::{Geometry, conv2d, conv2d_grad_input, conv2d_grad_weight};
+pub use conv::{Epilogue, Geometry, conv2d, conv2d_grad_input, conv2d_grad_weight};
 pub use im2col::{Im2col, column_block_rows};
 pub use matmul::{Matrix, matmul};
 pub use parallel::{for_each_chunk, for_each_chunk_with, for_each_chunks, for_each_row, for_each_row_2, map_indices};

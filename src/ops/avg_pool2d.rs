@@ -1,11 +1,11 @@
 //! Average pooling and its gradient.
 
 use super::max_pool2d::windows;
-use super::pool_window::{Pool, WINDOW, WORKGROUP, vector};
+use super::pool_window::{Pool, WORKGROUP, vector};
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_row};
 use crate::op::{
-    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, GRID, Gradient, Kernel, MAX_ITERATIONS, Op, Recorder, Source,
+    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, MAX_ITERATIONS, Op, Recorder, Source,
     expect_inputs, moved_bytes, sample, shader,
 };
 use crate::tensor::{DType, Padding, Shape, TensorType, Window2d};
@@ -78,7 +78,7 @@ impl Op for AvgPool2d {
         let pass = |r: &mut Recorder<'_>, pool: &Pool, from: Buffer, to: Buffer| {
             let n_vecs = n * pool.h.out * pool.w.out * c / width;
             r.dispatch(
-                Kernel::new(&SHADER, &[&GRID, &WINDOW]).set("Real", real),
+                pool.kernel(&SHADER, &[]).set("Real", real),
                 &[from],
                 &[to],
                 &pool.params(n_vecs, c / width, self.count_include_pad),
@@ -161,11 +161,11 @@ impl Op for AvgPool2dGrad {
         let pool = Pool::place(&self.window, self.h_in, self.w_in)?;
         let c = r.x(0).shape.last();
         let (width, real, _) = vector(c);
-        let n_vecs = r.y(0).elements() / width;
+        let n_vecs = if pool.is_disjoint() { r.x(0) } else { r.y(0) }.elements() / width;
         // A rounding for each window; a divisor over 2^24 may be rounded (1), division is within 2.5 ULP (3).
         r.declare_depth(pool.most_windows() + 4);
         r.dispatch(
-            Kernel::new(&GRAD_SHADER, &[&GRID, &WINDOW]).set("Real", real),
+            pool.kernel(&GRAD_SHADER, &[]).set("Real", real).set("DISJOINT", pool.is_disjoint()),
             &[Buffer::Input(0)],
             &[Buffer::Output(0)],
             &pool.params(n_vecs, c / width, self.count_include_pad),

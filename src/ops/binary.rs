@@ -150,12 +150,13 @@ impl<R: BinaryRow> Op for Binary<R> {
     }
 
     fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
-        refuse_fused(self.activation)?;
+        refuse_fused(false, self.activation)?;
         R::gradient(g)
     }
 
     fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
-        Some((Arc::new(Binary::<R>::new()), vec![Buffer::Input(0), Buffer::Input(1)]))
+        let op = Binary { activation: self.activation, ..Binary::<R>::new() };
+        Some((Arc::new(op), vec![Buffer::Input(0), Buffer::Input(1)]))
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {

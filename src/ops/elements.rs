@@ -1,6 +1,9 @@
 //! What elementwise ops share on the GPU: whether a kernel loads four elements at once or one (`shaders/shared/elements_*.wgsl`).
 
-use crate::op::{ELEMENTS_SCALAR, ELEMENTS_VEC4, GRID, Kernel, Recorder, Source, Word};
+use crate::op::{ELEMENTS_SCALAR, ELEMENTS_VEC4, GRID, Kernel, Recorder, Source, Word, shader};
+
+/// Quotients in WGSL.
+pub(crate) static QUOTIENT: Source = shader!("shared/quotient");
 
 /// Invocations of a workgroup of every elementwise kernel.
 const WORKGROUP: usize = 256;

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::op::{
     ACTIVATION, Activation, Bound, Buffer, ConstValue, DeviceProfile, GRID, Kernel, MainLoop, Op, Recorder, Source, Word, shader,
 };
+use crate::ops::elements::{Elements, QUOTIENT};
 use crate::tensor::TensorType;
 
 static ACCESS: Source = shader!("gemm/access");
@@ -46,6 +47,11 @@ const TILES: [Tile; 4] = [
 /// Number of tiles of the workgroup-memory main loop, which tests try one by one.
 pub const N_TILES: usize = TILES.len();
 
+/// Most rows or columns that are few: those of a block.
+const FEW: usize = 4;
+/// Columns that are many, where rows are few.
+const WIDE: usize = 32;
+
 /// Most of k that one invocation sums: keeps every loop below the 32,768 iterations that some drivers allow.
 const LONGEST_CHUNK: usize = 4096;
 /// Least of k that is worth a workgroup of its own and a second pass.
@@ -65,132 +71,241 @@ pub struct Gemm {
     pub consts: Vec<(&'static str, ConstValue)>,
     /// Rows, columns of a group, and summed elements.
     pub size: [usize; 3],
+    /// Parts of the rows with sums and `Params` of their own, a dispatch each; `size` then says the rows of all and the longest sum. None:
+    /// one part.
+    pub phases: Vec<Phase>,
     /// Groups, side by side in the columns of C.
     pub groups: usize,
     /// Whether four elements of A, B, C can be read or written at once.
     pub vector: [bool; 3],
     /// Fields of `Params` behind those that all operands share.
     pub params: Vec<(&'static str, Word)>,
-    /// Activation of the epilogue.
+}
+
+/// What becomes of the sums of a product: `activation(sum + bias + residual)`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Epilogue {
+    /// A value for each column of C.
+    pub bias: Option<Buffer>,
+    /// A tensor like C.
+    pub residual: Option<Buffer>,
+    /// The activation.
     pub activation: Option<Activation>,
+}
+
+impl Epilogue {
+    /// Sets the epilogue's constants of a kernel.
+    pub fn set(&self, kernel: Kernel) -> Kernel {
+        kernel
+            .set("HAS_BIAS", self.bias.is_some())
+            .set("HAS_RESIDUAL", self.residual.is_some())
+            .set("ACTIVATION", self.activation.map_or(0, |a| a.code))
+    }
+
+    /// What to bind for bias and residual: `other` where there is none.
+    pub fn bindings(&self, other: Buffer) -> [Buffer; 2] {
+        [self.bias, self.residual].map(|b| b.unwrap_or(other))
+    }
+
+    /// Roundings that it adds to a sum's.
+    pub fn depth(&self) -> usize {
+        usize::from(self.bias.is_some()) + usize::from(self.residual.is_some())
+    }
+}
+
+/// Some of the rows of a product.
+pub struct Phase {
+    /// Their number.
+    pub rows: usize,
+    /// Summed elements, 0 if the rows are zeros.
+    pub k: usize,
+    /// Further fields of `Params`, behind [`Gemm::params`].
+    pub params: Vec<(&'static str, Word)>,
+}
+
+/// The main loop for a product.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Loop {
+    Tiled,
+    Subgroup,
+    Plain {
+        lanes: usize,
+        /// Whether the invocations of a workgroup make rows side by side, or columns.
+        along_m: bool,
+    },
 }
 
 /// How a product is cut up.
 struct Cut {
+    main_loop: Loop,
     tile: Tile,
-    k_chunk: usize,
     n_splits: usize,
 }
 
 impl Gemm {
+    /// Main loop and tile.
+    fn tile(&self, profile: &DeviceProfile) -> (Loop, Tile) {
+        let [_, n, _] = self.size;
+        let m = self.phases.iter().map(|p| p.rows).max().unwrap_or(self.size[0]);
+        let lanes = lanes(profile);
+        let plain = |blocks_m: usize, blocks_n: usize, lanes: usize, along_m: bool| {
+            let [lanes_m, lanes_n] = if along_m { [lanes, 1] } else { [1, lanes] };
+            (Loop::Plain { lanes, along_m }, Tile { m: 4 * blocks_m * lanes_m, n: 4 * blocks_n * lanes_n, blocks_m, blocks_n })
+        };
+        if profile.main_loop == MainLoop::Tiled {
+            if let Some(&tile) = profile.tile.and_then(|i| TILES.get(i)) {
+                return (Loop::Tiled, tile);
+            }
+            // Next to no element of B is used twice: all that counts is to load it in long rows.
+            if m <= FEW && n > WIDE && self.consts.contains(&("B_ALONG_K", false.into())) {
+                return plain(1, 1, 64, false);
+            }
+            // The largest tile that isn't mostly padding and, for the very large, still gives every core of a large GPU two
+            // workgroups.
+            let fits = |t: &Tile| (n > t.n / 2 || t.n == 32) && (m > t.m / 2 || t.m == 32);
+            let filled = |t: &Tile| t.blocks_m * t.blocks_n < 4 || self.n_tiles(*t) >= 256;
+            return (Loop::Tiled, TILES.iter().rev().find(|t| fits(t) && filled(t)).copied().unwrap_or(TILES[0]));
+        }
+        if n <= FEW {
+            return plain(4, 1, lanes, true);
+        }
+        if m <= 2 * FEW {
+            // Long rows of B, so that pages of memory are read through.
+            return plain(m.div_ceil(4), if n > WIDE { 4 } else { 1 }, lanes, false);
+        }
+        if profile.main_loop == MainLoop::Plain {
+            return plain(4, 2, lanes, false);
+        }
+        let loads = [1, 2].into_iter().find(|loads| m <= loads * lanes).unwrap_or(4);
+        (Loop::Subgroup, Tile { m: loads * lanes, n: 4 * lanes, blocks_m: 1, blocks_n: 1 })
+    }
+
+    /// Tiles of all phases.
+    fn n_tiles(&self, tile: Tile) -> usize {
+        let [m, n, _] = self.size;
+        let rows = |rows: usize| rows.div_ceil(tile.m);
+        let rows = if self.phases.is_empty() { rows(m) } else { self.phases.iter().map(|p| rows(p.rows)).sum() };
+        rows * n.div_ceil(tile.n) * self.groups
+    }
+
     fn cut(&self, profile: &DeviceProfile) -> Cut {
         let [m, n, k] = self.size;
-        let n_tiles = |t: Tile| m.div_ceil(t.m) * n.div_ceil(t.n) * self.groups;
-        let (tile, wanted) = match profile.main_loop {
-            MainLoop::Tiled => {
-                // The largest tile that isn't mostly padding and, for the very large, still gives every core of a large GPU two
-                // workgroups.
-                let fits = |t: &Tile| (n > t.n / 2 || t.n == 32) && (m > t.m / 2 || t.m == 32);
-                let filled = |t: &Tile| t.blocks_m * t.blocks_n < 4 || n_tiles(*t) >= 256;
-                let by_size = TILES.iter().rev().find(|t| fits(t) && filled(t)).copied();
-                let tile = profile.tile.and_then(|i| TILES.get(i).copied()).or(by_size).unwrap_or(TILES[0]);
-                (tile, 256)
-            }
-            MainLoop::Subgroup => {
-                let lanes = lanes(profile);
-                let loads = [1, 2].into_iter().find(|loads| m <= loads * lanes).unwrap_or(4);
-                (Tile { m: loads * lanes, n: 4 * lanes, blocks_m: 1, blocks_n: 1 }, 16)
-            }
-            MainLoop::Plain => (Tile { m: 16, n: 8 * lanes(profile), blocks_m: 1, blocks_n: 1 }, 16),
-        };
+        let (main_loop, tile) = self.tile(profile);
+        let is_gpu = profile.main_loop == MainLoop::Tiled;
+        let wanted = if is_gpu { 256 } else { 16 };
         let least = k.div_ceil(LONGEST_CHUNK);
         // The parts of all splits are one tensor, which is bound whole.
         let bindable = usize::try_from(profile.max_binding_bytes / 4).unwrap_or(usize::MAX) / (m * n * self.groups);
         let most = (k / SHORTEST_CHUNK).min(bindable).max(least);
         let cached = k.div_ceil(CACHED_CHUNK);
-        let for_cache =
-            if m * n * self.groups * cached <= CACHED_SUMS && profile.main_loop != MainLoop::Tiled { cached } else { 1 };
-        let n_splits = usize::div_ceil(wanted, n_tiles(tile)).max(for_cache).clamp(least, most);
-        let k_chunk = k.div_ceil(n_splits).next_multiple_of(TILE_K);
-        Cut { tile, k_chunk, n_splits: k.div_ceil(k_chunk) }
+        // What is used only once needs no cache.
+        let reused = m > 2 * FEW && m * n * self.groups * cached <= CACHED_SUMS;
+        let for_cache = if reused && !is_gpu { cached } else { 1 };
+        let n_splits = usize::div_ceil(wanted, self.n_tiles(tile)).max(for_cache).clamp(least, most);
+        Cut { main_loop, tile, n_splits: k.div_ceil(k_chunk(k, n_splits)) }
     }
 
-    /// Records the product. `bias` has a value for each column of C.
-    pub fn record(self, r: &mut Recorder<'_>, a: Buffer, b: Buffer, bias: Option<Buffer>, c: Buffer) {
+    /// Records the product.
+    pub fn record(self, r: &mut Recorder<'_>, a: Buffer, b: Buffer, epilogue: Epilogue, c: Buffer) {
         let profile = r.profile();
-        let Cut { tile, k_chunk, n_splits } = self.cut(profile);
+        let Cut { main_loop, tile, n_splits } = self.cut(profile);
         let [m, n, k] = self.size;
         let c_stride = n * self.groups;
         let split = n_splits > 1;
-        let code = self.activation.map_or(0, |a| a.code);
-        let main = match profile.main_loop {
-            MainLoop::Tiled => &TILED,
-            MainLoop::Subgroup => &SUBGROUP,
-            MainLoop::Plain => &PLAIN,
+        let own_epilogue = if split { Epilogue::default() } else { epilogue };
+        let main = match main_loop {
+            Loop::Tiled => &TILED,
+            Loop::Subgroup => &SUBGROUP,
+            Loop::Plain { .. } => &PLAIN,
         };
+        let phases = if self.phases.is_empty() { vec![Phase { rows: m, k, params: Vec::new() }] } else { self.phases };
+        // Every split has its share, and none reaches beyond the last k.
+        let whole = |p: &Phase| p.k.is_multiple_of(TILE_K) && (n_splits - 1) * k_chunk(p.k, n_splits) < p.k;
         let store = if self.vector[2] { &STORE_VECTOR } else { &STORE_SCALAR };
-        let mut kernel = Kernel::new(main, &[&ACCESS, self.operand, &ACTIVATION, &BLOCK, store, &GRID]);
+        let mut kernel = Kernel::new(main, &[&ACCESS, self.operand, &ACTIVATION, &BLOCK, store, &GRID, &QUOTIENT]);
         for (vector, element, flag) in [(self.vector[0], "AElement", "A_VECTOR"), (self.vector[1], "BElement", "B_VECTOR")] {
             kernel = kernel.set(element, if vector { "vec4<f32>" } else { "f32" }).set(flag, vector);
         }
-        kernel = kernel
-            .set("K_WHOLE", k.is_multiple_of(TILE_K))
-            .set("HAS_BIAS", bias.is_some() && !split)
-            .set("ACTIVATION", if split { 0 } else { code });
+        kernel = own_epilogue.set(kernel.set("K_WHOLE", phases.iter().all(whole)));
         kernel.consts.extend(self.consts);
-        kernel = match profile.main_loop {
-            MainLoop::Tiled => kernel
+        kernel = match main_loop {
+            Loop::Tiled => kernel
                 .set("TILE_M", tile.m)
                 .set("TILE_N", tile.n)
                 .set("BLOCKS_M", tile.blocks_m)
                 .set("BLOCKS_N", tile.blocks_n)
                 .set("THREADS", tile.threads()),
-            MainLoop::Subgroup => {
+            Loop::Subgroup => {
                 let lanes = lanes(profile);
                 kernel.set("LANES", lanes).set("A_LOADS", tile.m / lanes).with_subgroups()
             }
-            MainLoop::Plain => kernel.set("LANES", lanes(profile)),
+            Loop::Plain { lanes, along_m } => kernel
+                .set("LANES", lanes)
+                .set("LANES_ALONG_M", along_m)
+                .set("BLOCKS_M", tile.blocks_m)
+                .set("BLOCKS_N", tile.blocks_n),
         };
         let n_tiles = n.div_ceil(tile.n);
         let n_slices = self.groups * n_splits;
-        let mut params: Vec<(&'static str, Word)> = vec![
-            ("m", m.into()),
-            ("n", n.into()),
-            ("k", k.into()),
-            ("k_chunk", k_chunk.into()),
-            ("n_tiles", n_tiles.into()),
-            ("n_splits", n_splits.into()),
-            ("n_slices", n_slices.into()),
-            ("c_stride", c_stride.into()),
-        ];
-        params.extend(self.params);
-        let grid = r.linear_grid(m.div_ceil(tile.m) * n_slices * n_tiles);
         let target = if split { r.temp(TensorType::f32([n_splits, m, c_stride])) } else { c };
-        let bias_or_b = bias.unwrap_or(b);
-        r.dispatch(kernel, &[a, b, bias_or_b], &[target], &params, grid);
-        let mut additions = n_splits;
-        if split {
-            let combine = |r: &mut Recorder<'_>, from: (Buffer, usize), to: (Buffer, usize), bias: Option<Buffer>, code: u32| {
-                let kernel = Kernel::new(&COMBINE, &[&ACTIVATION, &GRID]).set("HAS_BIAS", bias.is_some()).set("ACTIVATION", code);
-                let elements = to.1 * m * c_stride;
-                let n_partial = from.1 * m * c_stride;
-                let params = [("n_elements", elements.into()), ("n", c_stride.into()), ("n_partial", n_partial.into())];
-                let grid = r.linear_grid(elements.div_ceil(64));
-                r.dispatch(kernel, &[from.0, bias.unwrap_or(from.0)], &[to.0], &params, grid);
-            };
-            let mut from = (target, n_splits);
-            if n_splits > LONGEST_COMBINE {
-                let fewer = n_splits.isqrt();
-                let temp = r.temp(TensorType::f32([fewer, m, c_stride]));
-                combine(r, from, (temp, fewer), None, 0);
-                from = (temp, fewer);
-                additions = n_splits.div_ceil(fewer) + fewer;
-            }
-            combine(r, from, (c, 1), bias, code);
+        let [bias, residual] = own_epilogue.bindings(b);
+        for phase in phases {
+            let mut params: Vec<(&'static str, Word)> = vec![
+                ("m", phase.rows.into()),
+                ("n", n.into()),
+                ("k", phase.k.into()),
+                ("k_chunk", k_chunk(phase.k, n_splits).into()),
+                ("n_tiles", n_tiles.into()),
+                ("n_splits", n_splits.into()),
+                ("n_slices", n_slices.into()),
+                ("c_stride", c_stride.into()),
+                ("c_rows", m.into()),
+            ];
+            params.extend(&self.params);
+            params.extend(phase.params);
+            let grid = r.linear_grid(phase.rows.div_ceil(tile.m) * n_slices * n_tiles);
+            r.dispatch(kernel.clone(), &[a, b, bias, residual], &[target], &params, grid);
         }
-        // A product and its sum may be rounded apart, which adds one; then the splits, and the bias.
-        r.declare_depth(k_chunk.min(k) + 1 + additions + usize::from(bias.is_some()));
+        let additions = if split { combine(r, target, n_splits, [m, c_stride], epilogue, c) } else { 1 };
+        // A product and its sum may be rounded apart, which adds one; then the splits, bias and residual.
+        r.declare_depth(k_chunk(k, n_splits).min(k) + 1 + additions + epilogue.depth());
     }
+}
+
+/// What a split of k takes, a whole number of the main loops' steps.
+fn k_chunk(k: usize, n_splits: usize) -> usize {
+    k.div_ceil(n_splits).next_multiple_of(TILE_K).max(TILE_K)
+}
+
+/// Records the sum over the first axis of `parts` [n_parts, rows, columns], in order, with the epilogue, into `c`: in two steps if there are
+/// very many. Returns its longest chain of additions.
+pub(super) fn combine(
+    r: &mut Recorder<'_>,
+    parts: Buffer,
+    n_parts: usize,
+    [rows, columns]: [usize; 2],
+    epilogue: Epilogue,
+    c: Buffer,
+) -> usize {
+    let elements = Elements::aligned(rows * columns, columns);
+    let sum = |r: &mut Recorder<'_>, from: (Buffer, usize), to: (Buffer, usize), epilogue: Epilogue| {
+        let kernel = epilogue.set(elements.kernel(&COMBINE, &[&ACTIVATION]));
+        let [bias, residual] = epilogue.bindings(from.0);
+        let count = |len: usize| elements.count(len * rows * columns);
+        let params =
+            [("n_elements", count(to.1).into()), ("n", elements.count(columns).into()), ("n_partial", count(from.1).into())];
+        let grid = r.linear_grid(count(to.1).div_ceil(64));
+        r.dispatch(kernel, &[from.0, bias, residual], &[to.0], &params, grid);
+    };
+    if n_parts <= LONGEST_COMBINE {
+        sum(r, (parts, n_parts), (c, 1), epilogue);
+        return n_parts;
+    }
+    let fewer = n_parts.isqrt();
+    let temp = r.temp(TensorType::f32([fewer, rows, columns]));
+    sum(r, (parts, n_parts), (temp, fewer), Epilogue::default());
+    sum(r, (temp, fewer), (c, 1), epilogue);
+    n_parts.div_ceil(fewer) + fewer
 }
 
 fn lanes(profile: &DeviceProfile) -> usize {

@@ -1,6 +1,6 @@
 //! Matrix product with optional transposes, bias and activation: the dense layer and its gradients.
 
-use super::gemm::{self, Gemm};
+use super::gemm::{self, Epilogue, Gemm};
 use super::reduce::{Reduce, Reduction};
 use crate::error::{Error, Result};
 use crate::linalg::{Matrix, Real, for_each_row, matmul};
@@ -11,21 +11,22 @@ use crate::op::Buffer::{Input, Output};
 use crate::tensor::{DType, TensorType};
 use std::sync::Arc;
 
-/// `y = activation(op(a) op(b) + bias)`, where `op` transposes or not. Inputs `a` [m, k], `b` [k, n] (before transposition the other
-/// way round), and optionally `bias` `[n]`; output [m, n].
+/// `y = activation(op(a) op(b) + bias + residual)`, where `op` transposes or not. Inputs `a` [m, k], `b` [k, n] (before transposition the
+/// other way round), optionally `bias` `[n]`, and, fused, a `residual` like the output, [m, n].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Matmul {
     /// Whether `a` is given as [k, m].
     pub transpose_a: bool,
     /// Whether `b` is given as [n, k].
     pub transpose_b: bool,
+    residual: bool,
     activation: Option<Activation>,
 }
 
 impl Matmul {
     /// A product with these transposes.
     pub fn new(transpose_a: bool, transpose_b: bool) -> Self {
-        Matmul { transpose_a, transpose_b, activation: None }
+        Matmul { transpose_a, transpose_b, ..Matmul::default() }
     }
 
     fn size(&self, a: &TensorType, b: &TensorType) -> Result<[usize; 3]> {
@@ -51,22 +52,20 @@ impl Op for Matmul {
     }
 
     fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
-        if !(2..=3).contains(&inputs.len()) {
-            return Err(Error::invalid("inputs", inputs.len(), "2 or 3: a, b, bias"));
-        }
-        for (ty, name) in inputs.iter().zip(["a", "b", "bias"]) {
-            ty.expect_dtype(name, DType::F32)?;
-        }
+        let has_bias = expect_inputs(inputs, ["a", "b"], self.residual)?;
         let [m, n, _] = self.size(&inputs[0], &inputs[1])?;
-        if let Some(bias) = inputs.get(2) {
-            bias.expect("bias", &TensorType::f32([n]))?;
+        if has_bias {
+            inputs[2].expect("bias", &TensorType::f32([n]))?;
         }
-        let shape = crate::tensor::Shape::from([m, n]).checked("output shape")?;
-        Ok(vec![TensorType::f32(shape)])
+        let y = TensorType::f32(crate::tensor::Shape::from([m, n]).checked("output shape")?);
+        if self.residual {
+            inputs[inputs.len() - 1].expect("residual", &y)?;
+        }
+        Ok(vec![y])
     }
 
     fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
-        refuse_fused(self.activation)?;
+        refuse_fused(self.residual, self.activation)?;
         let (dy, a, b) = (g.dy0()?, g.x(0), g.x(1));
         let (ta, tb) = (self.transpose_a, self.transpose_b);
         if g.wants(0) {
@@ -87,9 +86,8 @@ impl Op for Matmul {
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
         let size = self.size(r.x(0), r.x(1))?;
-        let gemm = product(size, self.transpose_a, self.transpose_b, self.activation);
-        let bias = (r.inputs().len() == 3).then_some(Input(2));
-        gemm.record(r, Input(0), Input(1), bias, Output(0));
+        let epilogue = epilogue(r.inputs().len(), self.residual, self.activation);
+        product(size, self.transpose_a, self.transpose_b).record(r, Input(0), Input(1), epilogue, Output(0));
         Ok(())
     }
 
@@ -102,17 +100,22 @@ impl Op for Matmul {
         gemm::error_bound(b, &Matmul { activation: None, ..self.clone() }, self.activation)
     }
 
+    fn with_residual(&self) -> Option<Arc<dyn Op>> {
+        let free = !self.residual && self.activation.is_none();
+        free.then(|| Arc::new(Matmul { residual: true, ..self.clone() }) as Arc<dyn Op>)
+    }
+
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Op>> {
         self.activation.is_none().then(|| Arc::new(Matmul { activation: Some(activation), ..self.clone() }) as Arc<dyn Op>)
     }
 
     fn has_channel_weights(&self) -> bool {
-        self.activation.is_none() && !self.transpose_b
+        self.activation.is_none() && !self.residual && !self.transpose_b
     }
 }
 
 /// The product `C[m, n]` of `A` [m, k] and `B` [k, n], each given that way round or transposed, to record.
-pub(super) fn product(size: [usize; 3], transpose_a: bool, transpose_b: bool, activation: Option<Activation>) -> Gemm {
+pub(super) fn product(size: [usize; 3], transpose_a: bool, transpose_b: bool) -> Gemm {
     let [m, n, k] = size;
     let a_row = if transpose_a { m } else { k };
     let b_row = if transpose_b { k } else { n };
@@ -120,28 +123,66 @@ pub(super) fn product(size: [usize; 3], transpose_a: bool, transpose_b: bool, ac
         operand: &OPERAND,
         consts: vec![("A_ALONG_K", (!transpose_a).into()), ("B_ALONG_K", transpose_b.into())],
         size,
+        phases: Vec::new(),
         groups: 1,
         vector: [a_row, b_row, n].map(|len| len.is_multiple_of(4)),
         params: Vec::new(),
-        activation,
     }
 }
 
-/// Autodiff works on graphs before they are fused: a fused op no longer has the value that its gradient would start from.
-pub(super) fn refuse_fused(activation: Option<Activation>) -> Result<()> {
-    match activation {
-        None => Ok(()),
-        Some(f) => Err(Error::invalid("gradient", format!("an op fused with {}", f.name), "gradients before fusion")),
+/// Fails unless there are two inputs of these names, perhaps a bias, and a residual if there is to be one, all f32; says whether there is
+/// a bias.
+pub(super) fn expect_inputs(inputs: &[TensorType], names: [&str; 2], residual: bool) -> Result<bool> {
+    let [first, second] = names;
+    let has_bias = has_bias(inputs.len(), residual);
+    let all: Vec<&str> = names.into_iter().chain(has_bias.then_some("bias")).chain(residual.then_some("residual")).collect();
+    if inputs.len() != all.len() {
+        let last = if residual { ", residual" } else { "" };
+        let want = format!("{first}, {second}{last}, or {first}, {second}, bias{last}");
+        return Err(Error::invalid("inputs", inputs.len(), want));
     }
+    for (ty, name) in inputs.iter().zip(all) {
+        ty.expect_dtype(name, DType::F32)?;
+    }
+    Ok(has_bias)
 }
 
-/// `y = activation(y + bias)`, row by row.
-pub(super) fn finish_rows<T: Real>(rows: &mut [T], row_len: usize, bias: Option<&[T]>, activation: Option<Activation>) {
+/// Whether so many inputs of a product have a bias among them.
+pub(super) fn has_bias(n_inputs: usize, residual: bool) -> bool {
+    n_inputs == 3 + usize::from(residual)
+}
+
+/// The epilogue of a product with so many inputs: the bias is the third, the residual the last.
+pub(super) fn epilogue(n_inputs: usize, residual: bool, activation: Option<Activation>) -> Epilogue {
+    let bias = has_bias(n_inputs, residual).then_some(Input(2));
+    Epilogue { bias, residual: residual.then_some(Input(n_inputs - 1)), activation }
+}
+
+/// Autodiff works on graphs before they are fused: a fused op no longer has the value that its gradient would start from, or has an
+/// input that its gradient doesn't know of.
+pub(super) fn refuse_fused(residual: bool, activation: Option<Activation>) -> Result<()> {
+    let with = activation.map(|f| f.name).or(residual.then_some("a sum"));
+    with.map_or(Ok(()), |with| Err(Error::invalid("gradient", format!("an op fused with {with}"), "gradients before fusion")))
+}
+
+/// `y = activation(y + bias + residual)`, row by row.
+pub(super) fn finish_rows<T: Real>(
+    rows: &mut [T],
+    row_len: usize,
+    bias: Option<&[T]>,
+    residual: Option<&[T]>,
+    activation: Option<Activation>,
+) {
     if let Some(bias) = bias {
         for row in rows.chunks_mut(row_len) {
             for (y, &b) in row.iter_mut().zip(bias) {
                 *y += b;
             }
+        }
+    }
+    if let Some(residual) = residual {
+        for (y, &r) in rows.iter_mut().zip(residual) {
+            *y += r;
         }
     }
     if let Some(f) = activation {
@@ -158,30 +199,30 @@ impl Matmul {
         let b = if self.transpose_b { Matrix::new(args.x(1), k).t() } else { Matrix::new(args.x(1), n) };
         matmul([m, n, k], a, b, y, n, false, true);
     }
+
+    /// Bias and residual.
+    fn epilogue_inputs<'a, T: Real>(&self, args: &CpuArgs<'a, T>) -> [Option<&'a [T]>; 2] {
+        let bias = has_bias(args.n_inputs(), self.residual).then(|| args.x(2));
+        [bias, self.residual.then(|| args.x(args.n_inputs() - 1))]
+    }
 }
 
 impl Cpu for Matmul {
     fn cpu_single(&self, args: &mut CpuArgs<'_, f32>) {
         let y = args.y(0);
         self.multiply(args, y);
-        let bias = (args.n_inputs() == 3).then(|| args.x(2));
-        if bias.is_some() || self.activation.is_some() {
-            for_each_row(y, args.y_shape(0).last(), |_, row| {
-                if let Some(bias) = bias {
-                    row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
-                }
-                if let Some(f) = self.activation {
-                    (f.f32)(row);
-                }
-            });
+        let [bias, residual] = self.epilogue_inputs(args);
+        if bias.is_some() || residual.is_some() || self.activation.is_some() {
+            let n = args.y_shape(0).last();
+            for_each_row(y, n, |i, row| finish_rows(row, n, bias, residual.map(|r| &r[i * n..][..n]), self.activation));
         }
     }
 
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
         let y = args.y(0);
         self.multiply(args, y);
-        let bias = (args.n_inputs() == 3).then(|| args.x(2));
-        finish_rows(y, args.y_shape(0).last(), bias, self.activation);
+        let [bias, residual] = self.epilogue_inputs(args);
+        finish_rows(y, args.y_shape(0).last(), bias, residual, self.activation);
     }
 }
 
@@ -217,6 +258,10 @@ fn cases() -> Vec<Case> {
         )
         .differentiable_by(&[]),
         Case::new("integers", Matmul::default(), vec![sample::integers(11, [66, 50], 4), sample::integers(12, [50, 68], 4)]),
+        Case::new("few_rows_wide", Matmul::default(), vec![sample::normal(26, [3, 530]), sample::normal(27, [530, 300])]),
+        Case::new("seven_rows", Matmul::default(), vec![sample::normal(28, [7, 65]), sample::normal(29, [65, 140])]),
+        Case::new("few_columns", Matmul::default(), vec![sample::normal(30, [150, 48]), sample::normal(31, [48, 3])]),
+        Case::new("few_columns_tt", Matmul::new(true, true), vec![sample::normal(32, [48, 152]), sample::normal(33, [4, 48])]),
         Case::new("one_row", Matmul::default(), vec![sample::normal(13, [1, 300]), sample::normal(14, [300, 5])]),
     ];
     for (ta, tb) in [(false, true), (true, false), (true, true)] {
@@ -234,6 +279,23 @@ fn cases() -> Vec<Case> {
     if let Some(op) = Matmul::default().with_activation(super::unary::activation::<super::unary::Tanh>()) {
         let inputs = vec![sample::normal(20, [9, 600]), sample::normal(21, [600, 7]), sample::normal(22, [7])];
         cases.push(Case { name: "split_bias_tanh".to_string(), op, inputs, differentiable: Vec::new() });
+    }
+    let relu = super::unary::activation::<super::unary::Relu>();
+    for (name, [m, n, k], bias) in
+        [("residual", [40, 36, 20], false), ("bias_residual_odd", [33, 35, 18], true), ("split_bias_residual", [9, 12, 700], true)]
+    {
+        let Some(op) = Matmul::default().with_residual() else { continue };
+        let bias = bias.then(|| sample::normal(36, [n]));
+        let inputs: Vec<_> = [sample::normal(34, [m, k]), sample::normal(35, [k, n])]
+            .into_iter()
+            .chain(bias)
+            .chain([sample::normal(37, [m, n])])
+            .collect();
+        cases.extend(op.with_activation(relu).map(|op| {
+            let inputs = inputs.clone();
+            Case { name: format!("{name}_relu"), op, inputs, differentiable: Vec::new() }
+        }));
+        cases.push(Case { name: name.to_string(), op, inputs, differentiable: Vec::new() });
     }
     cases
 }

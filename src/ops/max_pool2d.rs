@@ -1,10 +1,10 @@
 //! Max pooling and its gradient.
 
-use super::pool_window::{Axis, Pool, WINDOW, WORKGROUP, vector};
+use super::pool_window::{Axis, Pool, WORKGROUP, vector};
 use crate::error::{Error, Result};
 use crate::linalg::{Real, Vectorize, for_each_row, for_each_row_2, vectorized};
 use crate::op::{
-    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, GRID, Gradient, Kernel, MAX_ITERATIONS, Op, Oracle, Recorder, Source,
+    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, MAX_ITERATIONS, Op, Oracle, Recorder, Source,
     expect_inputs, moved_bytes, run_f64, sample, shader,
 };
 use crate::tensor::{DType, Padding, Tensor, TensorType, Window2d};
@@ -77,7 +77,7 @@ impl Op for MaxPool2d {
         let (width, _, bits) = vector(c);
         let n_vecs = r.y(0).elements() / width;
         r.dispatch(
-            Kernel::new(&SHADER, &[&GRID, &ORDER, &WINDOW]).set("Bits", bits),
+            pool.kernel(&SHADER, &[&ORDER]).set("Bits", bits),
             &[Buffer::Input(0)],
             &[Buffer::Output(0), Buffer::Output(1)],
             &pool.params(n_vecs, c / width, false),
@@ -188,11 +188,11 @@ impl Op for MaxPool2dGrad {
         let pool = Pool::place(&self.window, self.h_in, self.w_in)?;
         let c = r.x(0).shape.last();
         let (width, real, index) = vector(c);
-        let n_vecs = r.y(0).elements() / width;
+        let n_vecs = if pool.is_disjoint() { r.x(1) } else { r.y(0) }.elements() / width;
         // A rounding for each window that may add to an element.
         r.declare_depth(pool.most_windows());
         r.dispatch(
-            Kernel::new(&GRAD_SHADER, &[&GRID, &WINDOW]).set("Real", real).set("Index", index),
+            pool.kernel(&GRAD_SHADER, &[]).set("Real", real).set("Index", index).set("DISJOINT", pool.is_disjoint()),
             &[Buffer::Input(0), Buffer::Input(1)],
             &[Buffer::Output(0)],
             &pool.params(n_vecs, c / width, false),

@@ -2,12 +2,13 @@
 //! Max and average pooling share it; `shaders/shared/window.wgsl` is the same in WGSL.
 
 use crate::error::{Error, Result};
-use crate::op::{MAX_ITERATIONS, Source, Word, shader};
+use crate::op::{GRID, Kernel, MAX_ITERATIONS, Source, Word, shader};
+use crate::ops::elements::QUOTIENT;
 use crate::tensor::{Padding, Window2d};
 use std::ops::Range;
 
 /// Windows in WGSL.
-pub(super) static WINDOW: Source = shader!("shared/window");
+static WINDOW: Source = shader!("shared/window");
 
 /// Invocations of a workgroup of the pooling kernels: `WORKGROUP` in `shared/window.wgsl`.
 pub(super) const WORKGROUP: usize = 256;
@@ -152,6 +153,21 @@ impl Pool {
     /// Most windows that have the same element: the terms of a gradient's sums.
     pub fn most_windows(&self) -> usize {
         self.h.most_windows() * self.w.most_windows()
+    }
+
+    /// A pooling kernel, with the imports that all of them need.
+    pub fn kernel(&self, source: &'static Source, imports: &[&'static Source]) -> Kernel {
+        let imports: Vec<_> = [&GRID, &QUOTIENT].into_iter().chain(imports.iter().copied()).chain([&WINDOW]).collect();
+        Kernel::new(source, &imports).set("DILATED", self.h.dilation > 1 || self.w.dilation > 1)
+    }
+
+    /// Whether no two windows share an element, and a window with what lies between it and the next is small enough for an
+    /// invocation.
+    pub fn is_disjoint(&self) -> bool {
+        let disjoint = |a: &Axis| a.dilation == 1 && a.kernel <= a.stride;
+        // What the last window owns ends at most a stride later.
+        let owned = |a: &Axis| (2 * a.stride).min(a.len);
+        disjoint(&self.h) && disjoint(&self.w) && owned(&self.h) * (owned(&self.w) + 1) <= MAX_ITERATIONS
     }
 
     /// `Params` of `shared/window.wgsl`, for `n_vecs` invocations and `c_vecs` vectors a pixel.

@@ -2,7 +2,7 @@
 //! reach into the padding have shorter lists of taps.
 
 use super::panel::{for_blocks, lanes_of};
-use super::{Geometry, Line};
+use super::{Epilogue, Geometry, Line};
 use crate::linalg::with_scratch;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -59,7 +59,17 @@ impl Line {
 }
 
 /// The taps that outputs of a row and a stretch of columns have, in an input with rows of `row_len` and pixels of `c` elements.
-fn taps_of(h: &Line, [first, end]: [usize; 2], row: usize, w: &Line, s: &Stretch, row_len: usize, c: usize, k_w: usize, to: &mut Vec<Tap>) {
+fn taps_of(
+    h: &Line,
+    [first, end]: [usize; 2],
+    row: usize,
+    w: &Line,
+    s: &Stretch,
+    row_len: usize,
+    c: usize,
+    k_w: usize,
+    to: &mut Vec<Tap>,
+) {
     to.clear();
     for &(dh, k_h) in &h.taps[first..end] {
         for &(dw, k) in &w.taps[s.taps[0]..s.taps[1]] {
@@ -70,26 +80,17 @@ fn taps_of(h: &Line, [first, end]: [usize; 2], row: usize, w: &Line, s: &Stretch
 }
 
 /// The convolution, as [`super::conv2d`].
-pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], finish: Option<fn(&mut [f32])>) {
-    let lines = |axis| vec![Line::forward(g, axis)];
-    run(g, x, w, bias, y, finish, lines);
+pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue<'_>, y: &mut [f32]) {
+    run(g, x, w, epilogue, y, |axis| vec![Line::forward(g, axis)]);
 }
 
 /// The gradient by the input, as [`super::conv2d_grad_input`].
 pub(super) fn grad_input(g: &Geometry, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     let turned = Geometry { input: g.output, output: g.input, ..*g };
-    run(&turned, dy, w, None, dx, None, |axis| Line::backward(g, axis));
+    run(&turned, dy, w, Epilogue::default(), dx, |axis| Line::backward(g, axis));
 }
 
-fn run(
-    g: &Geometry,
-    x: &[f32],
-    w: &[f32],
-    bias: Option<&[f32]>,
-    y: &mut [f32],
-    finish: Option<fn(&mut [f32])>,
-    lines: impl Fn(usize) -> Vec<Line>,
-) {
+fn run(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue<'_>, y: &mut [f32], lines: impl Fn(usize) -> Vec<Line>) {
     let Geometry { input, output, c_in: c, kernel, .. } = *g;
     let arch = Arch::new();
     let columns: Vec<(Line, Vec<Stretch>)> = lines(1).into_iter().map(|w| (w.clone(), w.stretches(input[1]))).collect();
@@ -113,7 +114,7 @@ fn run(
                         x_step: w_line.stride * c,
                         taps: &taps,
                         w,
-                        bias,
+                        bias: epilogue.bias,
                         y: &mut y[first..],
                         y_step: w_line.step * c,
                         c,
@@ -121,9 +122,7 @@ fn run(
                     });
                 }
             }
-            if let Some(finish) = finish {
-                finish(y);
-            }
+            epilogue.apply(image * image_len + (first + i) * row_len, y);
         }
     };
     if work <= SERIAL {

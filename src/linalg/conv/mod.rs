@@ -138,8 +138,7 @@ struct Pass<'a> {
     phases: Vec<Phase>,
     /// Of a group's output channels.
     panels: Panels,
-    bias: Option<&'a [f32]>,
-    finish: Option<fn(&mut [f32])>,
+    epilogue: Epilogue<'a>,
 }
 
 /// Rows of an image, or of a padded copy of a part of it.
@@ -153,15 +152,38 @@ struct Rows<'a> {
     len: usize,
 }
 
-/// `y = finish(bias + convolution of x and w)` with `x` [n, h_in, w_in, c_in], `w` [k_h, k_w, c_in / groups, c_out] and `y`
-/// [n, h_out, w_out, c_out]. `finish` is called with all of `y`, in pieces.
-pub fn conv2d(g: &Geometry, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32], finish: Option<fn(&mut [f32])>) {
+/// What is done with a result after its sums.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Epilogue<'a> {
+    /// Added to the sums, by channel.
+    pub bias: Option<&'a [f32]>,
+    /// Added, by element.
+    pub residual: Option<&'a [f32]>,
+    /// Applied to all of the result, in pieces.
+    pub finish: Option<fn(&mut [f32])>,
+}
+
+impl Epilogue<'_> {
+    /// Does what comes after the bias, for elements from `first` on.
+    fn apply(&self, first: usize, y: &mut [f32]) {
+        if let Some(residual) = self.residual {
+            y.iter_mut().zip(&residual[first..]).for_each(|(y, r)| *y += r);
+        }
+        if let Some(finish) = self.finish {
+            finish(y);
+        }
+    }
+}
+
+/// `y = finish(residual + bias + convolution of x and w)` with `x` [n, h_in, w_in, c_in], `w` [k_h, k_w, c_in / groups, c_out] and `y`
+/// [n, h_out, w_out, c_out].
+pub fn conv2d(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue<'_>, y: &mut [f32]) {
     if g.is_depthwise() {
-        return depthwise::forward(g, x, w, bias, y, finish);
+        return depthwise::forward(g, x, w, epilogue, y);
     }
     let g = &g.flat_pieces();
     let (c_in, c_out) = (g.c_in / g.groups, g.c_out / g.groups);
-    let pass = Pass::new(g, x, bias, finish, |axis| vec![Line::forward(g, axis)]);
+    let pass = Pass::new(g, x, epilogue, |axis| vec![Line::forward(g, axis)]);
     pass.run(y, |[k_h, k_w], group, c, first, columns| {
         let at = ((k_h * g.kernel[1] + k_w) * c_in + c) * g.c_out + group * c_out + first;
         columns.copy_from_slice(&w[at..][..columns.len()]);
@@ -176,7 +198,7 @@ pub fn conv2d_grad_input(g: &Geometry, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     let g = &g.flat_pieces();
     let (c_in, c_out) = (g.c_in / g.groups, g.c_out / g.groups);
     let turned = Geometry { input: g.output, output: g.input, c_in: g.c_out, c_out: g.c_in, ..*g };
-    let pass = Pass::new(&turned, dy, None, None, |axis| Line::backward(g, axis));
+    let pass = Pass::new(&turned, dy, Epilogue::default(), |axis| Line::backward(g, axis));
     pass.run(dx, |[k_h, k_w], group, c, first, columns| {
         let at = ((k_h * g.kernel[1] + k_w) * c_in + first) * g.c_out + group * c_out + c;
         for (to, &from) in columns.iter_mut().zip(w[at..].iter().step_by(g.c_out)) {
@@ -212,19 +234,13 @@ impl Geometry {
 
 impl<'a> Pass<'a> {
     /// A pass from inputs to outputs as `g` has them.
-    fn new(
-        g: &Geometry,
-        x: &'a [f32],
-        bias: Option<&'a [f32]>,
-        finish: Option<fn(&mut [f32])>,
-        lines: impl Fn(usize) -> Vec<Line>,
-    ) -> Self {
+    fn new(g: &Geometry, x: &'a [f32], epilogue: Epilogue<'a>, lines: impl Fn(usize) -> Vec<Line>) -> Self {
         let arch = Arch::new();
         let mut phases = Vec::new();
         for h in lines(0) {
             phases.extend(lines(1).into_iter().map(|w| Phase { runs: w.runs(), h: h.clone(), w }));
         }
-        Pass { g: *g, arch, x, phases, panels: Panels::new(arch, g.c_out / g.groups), bias, finish }
+        Pass { g: *g, arch, x, phases, panels: Panels::new(arch, g.c_out / g.groups), epilogue }
     }
 
     /// Inner channels of a group.
@@ -334,9 +350,7 @@ impl<'a> Pass<'a> {
                 });
             }
         }
-        if let Some(finish) = self.finish {
-            finish(y);
-        }
+        self.epilogue.apply((image * output[0] + first) * output[1] * c_out, y);
     }
 
     /// Outputs `outputs` of a phase along the height, in `y`, which starts with row `first` of the image.
@@ -374,7 +388,7 @@ impl<'a> Pass<'a> {
                     runs: &runs,
                     w: panel,
                     width,
-                    bias: self.bias.map(|bias| &bias[c0 + column..][..channels]),
+                    bias: self.epilogue.bias.map(|bias| &bias[c0 + column..][..channels]),
                     y: &mut y[at..],
                     y_step: phase.w.step * c_out,
                     channels,

@@ -244,10 +244,7 @@ impl Op for BatchNorm {
     }
 
     fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
-        refuse_fused(self.activation)?;
-        if self.residual {
-            return Err(Error::invalid("gradient", "an op fused with add", "gradients before fusion"));
-        }
+        refuse_fused(self.residual, self.activation)?;
         let (dy, x, mean, variance) = (g.dy0()?, g.x(0), g.y(1), g.y(2));
         let epsilon = self.epsilon;
         let parameters = g.nodes(BatchNormGradParameters { epsilon }, &[dy, x, mean, variance])?;

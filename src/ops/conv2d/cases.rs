@@ -53,6 +53,19 @@ fn setups() -> Vec<Setup> {
             ..base("stride_larger_than_kernel", [1, 9, 11, 4], 4, [2, 2])
         },
         Setup {
+            window: Window2d { stride: [2, 2], ..Window2d::new([1, 1]) },
+            ..base("pointwise_stride_2", [2, 7, 6, 16], 32, [1, 1])
+        },
+        Setup {
+            window: Window2d { stride: [2, 2], padding: Padding::all(3), ..Window2d::new([7, 7]) },
+            ..base("stem_7x7_stride_2", [1, 19, 18, 3], 16, [7, 7])
+        },
+        Setup {
+            window: Window2d { stride: [4, 6], dilation: [2, 4], padding: Padding::all(3), ..Window2d::new([5, 3]) },
+            groups: 2,
+            ..base("stride_and_dilation", [1, 23, 26, 8], 8, [5, 3])
+        },
+        Setup {
             window: Window2d { padding: Padding::all(4), ..Window2d::new([5, 5]) },
             ..base("full_padding", [1, 6, 6, 3], 5, [5, 5])
         },
@@ -67,6 +80,46 @@ fn setups() -> Vec<Setup> {
         Setup { groups: 2, ..base("groups_2", [2, 7, 6, 8], 16, [3, 3]) },
         Setup { groups: 3, ..base("groups_3_scalar", [1, 6, 6, 3], 6, [3, 3]) },
         Setup { groups: 6, ..base("depthwise", [2, 6, 7, 6], 6, [3, 3]) },
+        Setup {
+            groups: 8,
+            window: Window2d { padding: Padding::all(1), ..Window2d::new([3, 3]) },
+            ..base("depthwise_vector", [2, 37, 11, 8], 8, [3, 3])
+        },
+        Setup {
+            groups: 12,
+            window: Window2d { stride: [2, 2], padding: Padding::Same, ..Window2d::new([3, 3]) },
+            ..base("depthwise_stride_2", [2, 10, 13, 12], 12, [3, 3])
+        },
+        Setup {
+            groups: 4,
+            window: Window2d {
+                padding: Padding::Explicit { top: 2, bottom: 3, left: 4, right: 1 },
+                dilation: [2, 3],
+                ..Window2d::new([3, 3])
+            },
+            ..base("depthwise_dilated", [1, 9, 14, 4], 4, [3, 3])
+        },
+        Setup {
+            groups: 3,
+            window: Window2d {
+                stride: [3, 2],
+                padding: Padding::Explicit { top: 1, bottom: 2, left: 3, right: 0 },
+                ..Window2d::new([5, 4])
+            },
+            ..base("depthwise_multiplier_2", [2, 12, 9, 3], 6, [5, 4])
+        },
+        Setup {
+            groups: 4,
+            window: Window2d { padding: Padding::all(3), ..Window2d::new([7, 7]) },
+            data: |seed, shape| sample::positive(seed, shape),
+            ..base("depthwise_7x7_positive", [3, 16, 15, 4], 4, [7, 7])
+        },
+        // Strides with dilations, which the kernels for depthwise convolutions don't do.
+        Setup {
+            groups: 5,
+            window: Window2d { stride: [2, 1], dilation: [1, 2], ..Window2d::new([2, 3]) },
+            ..base("depthwise_stride_and_dilation", [1, 8, 9, 5], 5, [2, 3])
+        },
         Setup {
             data: |seed, shape| sample::positive(seed, shape),
             ..base("all_positive_deep", [1, 5, 5, 132], 8, [3, 3])
@@ -105,6 +158,23 @@ pub(super) fn conv2d() -> Vec<Case> {
             inputs.push(s.bias());
         }
         cases.push(Case::new(s.name, Conv2d::new(s.window, s.groups), inputs));
+    }
+    for (name, x, c_out, groups) in
+        [("residual", [2, 8, 9, 4], 8, 1), ("residual_odd", [1, 7, 6, 3], 5, 1), ("depthwise_residual", [1, 7, 9, 8], 8, 8)]
+    {
+        if let Some(op) = Conv2d::new(Window2d::new([3, 3]), groups).with_residual() {
+            let inputs = vec![
+                sample::normal(11, x),
+                sample::normal(12, [3, 3, x[3] / groups, c_out]),
+                sample::normal(13, [c_out]),
+                sample::normal(14, [x[0], x[1] - 2, x[2] - 2, c_out]),
+            ];
+            cases.push(Case { name: name.to_string(), op, inputs, differentiable: Vec::new() });
+        }
+    }
+    if let Some(op) = Conv2d::new(Window2d::new([3, 3]), 8).with_activation(activation::<Relu>()) {
+        let inputs = vec![sample::normal(8, [1, 7, 9, 8]), sample::normal(9, [3, 3, 1, 8]), sample::normal(10, [8])];
+        cases.push(Case { name: "depthwise_bias_relu".to_string(), op, inputs, differentiable: Vec::new() });
     }
     for (name, f) in [("bias_relu", activation::<Relu>()), ("bias_sigmoid", activation::<Sigmoid>())] {
         if let Some(op) = Conv2d::new(Window2d::new([3, 3]), 1).with_activation(f) {

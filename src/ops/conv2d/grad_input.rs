@@ -1,11 +1,11 @@
 //! Gradient of a convolution by its input (a transposed convolution).
 
-use super::{Conv2d, Conv2dGradWeight, GRAD_INPUT};
+use super::{Conv2d, Conv2dGradWeight, GRAD_INPUT, depthwise};
 use crate::error::{Error, Result};
 use crate::linalg::{self, Geometry, Matrix, Real, for_each_chunk_with, matmul};
 use crate::op::Buffer::{Input, Output};
 use crate::op::{Bound, Cost, Cpu, CpuArgs, Gradient, Op, Recorder, expect_inputs, moved_bytes};
-use crate::ops::gemm::Gemm;
+use crate::ops::gemm::{Epilogue, Gemm, Phase};
 use crate::ops::matmul::product;
 use crate::tensor::{DType, Shape, TensorType, Window2d};
 
@@ -31,6 +31,70 @@ impl Conv2dGradInput {
             }
         }
         Ok(g)
+    }
+}
+
+/// The pixels of `dx` along an axis that lie at the same place between two windows, and the taps that reach them.
+struct AxisPhase {
+    /// The first pixel, and how many there are.
+    first: usize,
+    len: usize,
+    /// The first tap, how many there are, and from tap to tap.
+    tap: usize,
+    taps: usize,
+    tap_step: usize,
+    /// Where the first tap of the first pixel lies in `dy`, and by how much the next tap's is before that.
+    at: i32,
+    back: usize,
+}
+
+impl AxisPhase {
+    /// The phases of an axis: pixel `i` is reached by tap `k` if `i + pad - k * dilation` is a multiple of the stride.
+    fn all(g: &Geometry, axis: usize) -> Vec<AxisPhase> {
+        let (stride, dilation, pad, kernel) = (g.stride[axis], g.dilation[axis], g.pad[axis], g.kernel[axis]);
+        let phase = |first: usize| {
+            let reached = |k: usize| (first + pad) as i64 - (k * dilation) as i64;
+            let taps: Vec<usize> = (0..kernel).filter(|&k| reached(k).rem_euclid(stride as i64) == 0).collect();
+            let tap = taps.first().copied().unwrap_or(0);
+            let tap_step = taps.get(1).map_or(0, |second| second - tap);
+            AxisPhase {
+                first,
+                len: (g.input[axis] - first).div_ceil(stride),
+                tap,
+                taps: taps.len(),
+                tap_step,
+                at: reached(tap).div_euclid(stride as i64) as i32,
+                back: tap_step * dilation / stride,
+            }
+        };
+        (0..stride.min(g.input[axis])).map(phase).collect()
+    }
+}
+
+impl Conv2dGradInput {
+    /// The products that make up the gradient, one for each phase of both axes.
+    fn phases(&self, g: &Geometry) -> Vec<Phase> {
+        let tap_len = g.c_in / g.groups * g.c_out;
+        let (rows, columns) = (AxisPhase::all(g, 0), AxisPhase::all(g, 1));
+        let phase = |v: &AxisPhase, h: &AxisPhase| Phase {
+            rows: g.n * v.len * h.len,
+            k: v.taps * h.taps * (g.c_out / g.groups),
+            params: vec![
+                ("phase_h", v.first.into()),
+                ("phase_w", h.first.into()),
+                ("rows", v.len.into()),
+                ("columns", h.len.into()),
+                ("taps_w", h.taps.max(1).into()),
+                ("first_h", (v.at as u32).into()),
+                ("first_w", (h.at as u32).into()),
+                ("back_h", v.back.into()),
+                ("back_w", h.back.into()),
+                ("tap_first", ((v.tap * g.kernel[1] + h.tap) * tap_len).into()),
+                ("tap_down", (v.tap_step * g.kernel[1] * tap_len).into()),
+                ("tap_right", (h.tap_step * tap_len).into()),
+            ],
+        };
+        rows.iter().flat_map(|v| columns.iter().map(move |h| phase(v, h))).collect()
     }
 }
 
@@ -64,24 +128,26 @@ impl Op for Conv2dGradInput {
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
         let g = self.geometry(r.inputs())?;
         let (c_in_4, c_out_4) = g.vectors();
-        let size = [g.n * g.input[0] * g.input[1], g.c_in / g.groups, g.kernel[0] * g.kernel[1] * (g.c_out / g.groups)];
+        let size = [g.n * g.input[0] * g.input[1], g.c_in / g.groups, g.c_out / g.groups];
         if g.is_pointwise() {
-            product(size, false, true, None).record(r, Input(0), Input(1), None, Output(0));
+            product(size, false, true).record(r, Input(0), Input(1), Epilogue::default(), Output(0));
             return Ok(());
         }
+        if depthwise::applies(&g) {
+            depthwise::grad_input(r, &g);
+            return Ok(());
+        }
+        let phases = self.phases(&g);
         let gemm = Gemm {
             operand: &GRAD_INPUT,
-            consts: g.stride_consts(),
-            size,
+            consts: vec![("PHASES", (phases.len() > 1).into())],
+            size: [size[0], size[1], phases.iter().map(|p| p.k).max().unwrap_or(0)],
+            phases,
             groups: g.groups,
             vector: [c_out_4, c_out_4, c_in_4],
-            params: g.params(&[
-                "h_in", "w_in", "c_in_group", "h_out", "w_out", "c_out", "c_out_group", "k_w",
-                "dilation_h", "dilation_w", "pad_top", "pad_left",
-            ]),
-            activation: None,
+            params: g.params(&["h_in", "w_in", "h_out", "w_out", "c_out", "c_out_group", "stride_h", "stride_w"]),
         };
-        gemm.record(r, Input(0), Input(1), None, Output(0));
+        gemm.record(r, Input(0), Input(1), Epilogue::default(), Output(0));
         Ok(())
     }
 

@@ -1,11 +1,11 @@
 //! Gradient of a convolution by its weights.
 
-use super::{Conv2d, Conv2dGradInput, GRAD_WEIGHT};
+use super::{Conv2d, Conv2dGradInput, GRAD_WEIGHT, depthwise};
 use crate::error::{Error, Result};
 use crate::linalg::{self, Geometry, Matrix, Real, column_block_rows, map_indices, matmul};
 use crate::op::Buffer::{Input, Output};
 use crate::op::{Bound, Cost, Cpu, CpuArgs, Gradient, Op, Recorder, expect_inputs, moved_bytes};
-use crate::ops::gemm::Gemm;
+use crate::ops::gemm::{Epilogue, Gemm};
 use crate::ops::matmul::product;
 use crate::tensor::{DType, Shape, TensorType, Window2d};
 
@@ -62,22 +62,26 @@ impl Op for Conv2dGradWeight {
         let (c_in_4, c_out_4) = g.vectors();
         let size = [g.taps(), g.c_out / g.groups, g.output_pixels()];
         if g.is_pointwise() {
-            product(size, true, false, None).record(r, Input(0), Input(1), None, Output(0));
+            product(size, true, false).record(r, Input(0), Input(1), Epilogue::default(), Output(0));
+            return Ok(());
+        }
+        if depthwise::applies(&g) {
+            depthwise::grad_weight(r, &g);
             return Ok(());
         }
         let gemm = Gemm {
             operand: &GRAD_WEIGHT,
             consts: g.stride_consts(),
             size,
+            phases: Vec::new(),
             groups: g.groups,
             vector: [c_in_4, c_out_4, c_out_4],
             params: g.params(&[
                 "h_in", "w_in", "c_in", "c_in_group", "h_out", "w_out", "c_out", "k_w", "dilation_h",
                 "dilation_w", "pad_top", "pad_left",
             ]),
-            activation: None,
         };
-        gemm.record(r, Input(0), Input(1), None, Output(0));
+        gemm.record(r, Input(0), Input(1), Epilogue::default(), Output(0));
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 //! three ops on one geometry.
 
 mod cases;
+mod depthwise;
 mod grad_input;
 mod grad_weight;
 
@@ -17,26 +18,27 @@ use crate::op::Buffer::{Input, Output};
 use crate::op::{
     Activation, Bound, ConstValue, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, Word, moved_bytes, shader,
 };
-use crate::tensor::{DType, Shape, TensorType, Window2d};
+use crate::tensor::{Shape, TensorType, Window2d};
 use std::sync::Arc;
 
-/// `y[n, h, w, o] = activation(bias[o] + sum over k_h, k_w, i of x[n, h * s + k_h * d - pad, w * s + k_w * d - pad, i] w[k_h, k_w, i, o])`.
+/// `y[n, h, w, o] = activation(bias[o] + residual[n, h, w, o] + sum over k_h, k_w, i of x[n, h * s + k_h * d - pad, w * s + k_w * d - pad, i] w[k_h, k_w, i, o])`.
 ///
-/// Inputs: `x` [n, h_in, w_in, c_in], `w` [k_h, k_w, c_in / groups, c_out], optionally `bias` `[c_out]`; output
-/// [n, h_out, w_out, c_out]. With groups, output channels of a group see only the group's input channels.
+/// Inputs: `x` [n, h_in, w_in, c_in], `w` [k_h, k_w, c_in / groups, c_out], optionally `bias` `[c_out]`, and, fused,
+/// a `residual` like the output, [n, h_out, w_out, c_out]. With groups, output channels of a group see only the group's input channels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv2d {
     /// Window, stride, dilation, padding. `ceil` doesn't apply.
     pub window: Window2d,
     /// Number of groups; must divide `c_in` and `c_out`.
     pub groups: usize,
+    residual: bool,
     activation: Option<Activation>,
 }
 
 impl Conv2d {
-    /// A convolution without activation.
+    /// A convolution without residual and activation.
     pub fn new(window: Window2d, groups: usize) -> Self {
-        Conv2d { window, groups, activation: None }
+        Conv2d { window, groups, residual: false, activation: None }
     }
 }
 
@@ -82,9 +84,14 @@ impl Geometry {
         [self.kernel[0], self.kernel[1], self.c_in / self.groups, self.c_out]
     }
 
+    /// Pixels of a window.
+    fn n_taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
     /// Elements summed for an output, in a group.
     fn taps(&self) -> usize {
-        self.kernel[0] * self.kernel[1] * (self.c_in / self.groups)
+        self.n_taps() * (self.c_in / self.groups)
     }
 
     fn output_pixels(&self) -> usize {
@@ -174,21 +181,20 @@ impl Op for Conv2d {
     }
 
     fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
-        if !(2..=3).contains(&inputs.len()) {
-            return Err(Error::invalid("inputs", inputs.len(), "2 or 3: x, w, bias"));
-        }
-        for (ty, name) in inputs.iter().zip(["x", "w", "bias"]) {
-            ty.expect_dtype(name, DType::F32)?;
-        }
+        let has_bias = matmul::expect_inputs(inputs, ["x", "w"], self.residual)?;
         let g = self.geometry(inputs)?;
-        if let Some(bias) = inputs.get(2) {
-            bias.expect("bias", &TensorType::f32([g.c_out]))?;
+        if has_bias {
+            inputs[2].expect("bias", &TensorType::f32([g.c_out]))?;
         }
-        Ok(vec![TensorType::f32(Shape::from(g.y_shape()).checked("output shape")?)])
+        let y = TensorType::f32(Shape::from(g.y_shape()).checked("output shape")?);
+        if self.residual {
+            inputs[inputs.len() - 1].expect("residual", &y)?;
+        }
+        Ok(vec![y])
     }
 
     fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
-        refuse_fused(self.activation)?;
+        refuse_fused(self.residual, self.activation)?;
         let (dy, x, w) = (g.dy0()?, g.x(0), g.x(1));
         let x_shape = g.type_of(x).shape;
         if g.wants(0) {
@@ -211,24 +217,28 @@ impl Op for Conv2d {
         let g = self.geometry(r.inputs())?;
         let (c_in_4, c_out_4) = g.vectors();
         let size = [g.output_pixels(), g.c_out / g.groups, g.taps()];
-        let bias = (r.inputs().len() == 3).then_some(Input(2));
+        let epilogue = matmul::epilogue(r.inputs().len(), self.residual, self.activation);
         if g.is_pointwise() {
-            matmul::product(size, false, false, self.activation).record(r, Input(0), Input(1), bias, Output(0));
+            matmul::product(size, false, false).record(r, Input(0), Input(1), epilogue, Output(0));
+            return Ok(());
+        }
+        if depthwise::applies(&g) {
+            depthwise::forward(r, &g, epilogue);
             return Ok(());
         }
         let gemm = Gemm {
             operand: &CONV2D,
             consts: Vec::new(),
             size,
+            phases: Vec::new(),
             groups: g.groups,
             vector: [c_in_4, c_out_4, c_out_4],
             params: g.params(&[
                 "h_in", "w_in", "c_in", "c_in_group", "h_out", "w_out", "c_out", "k_w", "stride_h", "stride_w", "dilation_h",
                 "dilation_w", "pad_top", "pad_left",
             ]),
-            activation: self.activation,
         };
-        gemm.record(r, Input(0), Input(1), bias, Output(0));
+        gemm.record(r, Input(0), Input(1), epilogue, Output(0));
         Ok(())
     }
 
@@ -240,27 +250,35 @@ impl Op for Conv2d {
         gemm::error_bound(b, &Conv2d { activation: None, ..self.clone() }, self.activation)
     }
 
+    fn with_residual(&self) -> Option<Arc<dyn Op>> {
+        let free = !self.residual && self.activation.is_none();
+        free.then(|| Arc::new(Conv2d { residual: true, ..self.clone() }) as Arc<dyn Op>)
+    }
+
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Op>> {
         self.activation.is_none().then(|| Arc::new(Conv2d { activation: Some(activation), ..self.clone() }) as Arc<dyn Op>)
     }
 
     fn has_channel_weights(&self) -> bool {
-        self.activation.is_none()
+        self.activation.is_none() && !self.residual
     }
 }
 
 impl Cpu for Conv2d {
     fn cpu_single(&self, args: &mut CpuArgs<'_, f32>) {
         let g = self.geometry_unchecked(args.input_types());
-        let bias = (args.n_inputs() == 3).then(|| args.x(2));
-        linalg::conv2d(&g, args.x(0), args.x(1), bias, args.y(0), self.activation.map(|f| f.f32));
+        let bias = matmul::has_bias(args.n_inputs(), self.residual).then(|| args.x(2));
+        let residual = self.residual.then(|| args.x(args.n_inputs() - 1));
+        let epilogue = linalg::Epilogue { bias, residual, finish: self.activation.map(|f| f.f32) };
+        linalg::conv2d(&g, args.x(0), args.x(1), epilogue, args.y(0));
     }
 
     /// Blocks of output rows, each: windows to columns, one product a group, bias and activation while the block is in cache.
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
         let g = self.geometry_unchecked(args.input_types());
         let (x, w) = (args.x(0), args.x(1));
-        let bias = (args.n_inputs() == 3).then(|| args.x(2));
+        let bias = matmul::has_bias(args.n_inputs(), self.residual).then(|| args.x(2));
+        let residual = self.residual.then(|| args.x(args.n_inputs() - 1));
         let [h_out, w_out] = g.output;
         let (taps, c_out_group) = (g.taps(), g.c_out / g.groups);
         let image_len = g.input[0] * g.input[1] * g.c_in;
@@ -283,7 +301,8 @@ impl Cpu for Conv2d {
                 };
                 linalg::matmul(size, a, g.w_group(w, group), &mut y[group * c_out_group..], g.c_out, false, false);
             }
-            finish_rows(y, g.c_out, bias, self.activation);
+            let residual = residual.map(|r| &r[first * w_out * g.c_out..][..y.len()]);
+            finish_rows(y, g.c_out, bias, residual, self.activation);
         });
     }
 }
@@ -294,17 +313,17 @@ static GRAD_WEIGHT: Source = shader!("operand/conv2d_grad_weight");
 
 /// The list's entries.
 pub static DECLARATIONS: &[Declaration] = &[
-    Declaration { name: "conv2d", no_gradient: None, shaders: &[&CONV2D, &matmul::OPERAND], cases: cases::conv2d },
+    Declaration { name: "conv2d", no_gradient: None, shaders: &[&CONV2D, &matmul::OPERAND, &depthwise::TILE, &depthwise::FORWARD], cases: cases::conv2d },
     Declaration {
         name: "conv2d_grad_input",
         no_gradient: None,
-        shaders: &[&GRAD_INPUT, &matmul::OPERAND],
+        shaders: &[&GRAD_INPUT, &matmul::OPERAND, &depthwise::TILE, &depthwise::GRAD_INPUT],
         cases: cases::grad_input,
     },
     Declaration {
         name: "conv2d_grad_weight",
         no_gradient: None,
-        shaders: &[&GRAD_WEIGHT, &matmul::OPERAND],
+        shaders: &[&GRAD_WEIGHT, &matmul::OPERAND, &depthwise::TILE, &depthwise::GRAD_WEIGHT],
         cases: cases::grad_weight,
     },
 ];
