@@ -7,6 +7,12 @@ use rayon::prelude::*;
 /// Below this many elements a loop runs on the calling thread: waking others would cost more than it saves.
 const SERIAL: usize = 16 * 1024;
 
+/// Calls `f` on a thread of the pool. Parallel loops within it then begin at once; from another thread, each would first have to wake
+/// one of the pool and wait to be woken itself.
+pub fn in_pool<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| f())
+}
+
 /// Calls `f(index of the row, row)` for each row of `row_len` elements of `y`.
 pub fn for_each_row<T: Send>(y: &mut [T], row_len: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     if y.len() <= SERIAL {
@@ -71,5 +77,5 @@ pub fn for_each_chunks<T: Send, const N: usize>(ys: [&mut [T]; N], f: impl Fn(us
 
 /// `f(0), f(1), ... f(n - 1)`, each a larger piece of work, computed in parallel and returned in order.
 pub fn map_indices<R: Send>(n: usize, f: impl Fn(usize) -> R + Sync + Send) -> Vec<R> {
-    (0..n).into_par_iter().map(f).collect()
+    (0..n).into_par_iter().map(|i| vectorized(|| f(i))).collect()
 }

@@ -5,27 +5,31 @@ use pulp::{Arch, NullaryFnOnce};
 /// A loop to be compiled for the widest vectors of the machine. [`Vectorize::run`] must be marked `#[inline(always)]`, and so must
 /// functions that it calls: what is not inlined keeps the instructions that every machine has.
 pub trait Vectorize {
+    /// What it makes.
+    type Output;
     /// Runs it.
-    fn run(self);
+    fn run(self) -> Self::Output;
 }
 
 /// Runs a loop, or a small closure that is inlined by itself, with the widest vectors of the machine.
 #[inline(always)]
-pub fn vectorized(f: impl Vectorize) {
+pub fn vectorized<F: Vectorize>(f: F) -> F::Output {
     struct Call<F>(F);
     impl<F: Vectorize> NullaryFnOnce for Call<F> {
-        type Output = ();
+        type Output = F::Output;
         #[inline(always)]
-        fn call(self) {
-            self.0.run();
+        fn call(self) -> F::Output {
+            self.0.run()
         }
     }
-    Arch::new().dispatch(Call(f));
+    Arch::new().dispatch(Call(f))
 }
 
-impl<F: FnOnce()> Vectorize for F {
+impl<R, F: FnOnce() -> R> Vectorize for F {
+    type Output = R;
+
     #[inline(always)]
-    fn run(self) {
-        self();
+    fn run(self) -> R {
+        self()
     }
 }

@@ -206,9 +206,12 @@ pub struct Activation {
 }
 
 impl Activation {
-    /// Replaces each element by its function value, computed in double precision.
+    /// Replaces each element by its function value, in single precision if `T` is that, else in double.
     pub fn apply<T: Real>(&self, v: &mut [T]) {
-        v.iter_mut().for_each(|x| *x = T::from_f64((self.f64)(x.to_f64())));
+        match T::singles(v) {
+            Some(v) => (self.f32)(v),
+            None => v.iter_mut().for_each(|x| *x = T::from_f64((self.f64)(x.to_f64()))),
+        }
     }
 }
 

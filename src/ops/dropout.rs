@@ -115,6 +115,8 @@ struct Choice<'a, T> {
 }
 
 impl<T: Real> Vectorize for Choice<'_, T> {
+    type Output = ();
+
     #[inline(always)]
     fn run(self) {
         // Counters are mixed side by side in vectors.

@@ -123,6 +123,8 @@ struct RowOfWindows<'a, T> {
 }
 
 impl<T: Real> Vectorize for RowOfWindows<'_, T> {
+    type Output = ();
+
     #[inline(always)]
     fn run(mut self) {
         let (y, argmax) = (mem::take(&mut self.y), mem::take(&mut self.argmax));

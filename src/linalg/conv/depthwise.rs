@@ -197,7 +197,7 @@ impl Outputs<'_> {
             let w = load(simd, self.w, tap.w + c, n);
             let x = &self.x[tap.x + first * self.x_step + c..];
             for (i, sum) in sums.iter_mut().enumerate() {
-                *sum = simd.mul_add_f32s(load(simd, x, i * self.x_step, n), w, *sum);
+                *sum = simd.mul_add_e_f32s(load(simd, x, i * self.x_step, n), w, *sum);
             }
         }
         for (i, sum) in sums.into_iter().enumerate() {
@@ -277,7 +277,7 @@ impl Sums<'_> {
         for (p, dy) in self.dy.chunks_exact(self.c).enumerate() {
             let dy = load(simd, dy, c, n);
             for (sum, tap) in sums.iter_mut().zip(taps) {
-                *sum = simd.mul_add_f32s(load(simd, self.x, tap.x + p * self.x_step + c, n), dy, *sum);
+                *sum = simd.mul_add_e_f32s(load(simd, self.x, tap.x + p * self.x_step + c, n), dy, *sum);
             }
         }
         for (sum, tap) in sums.into_iter().zip(taps) {

@@ -201,7 +201,7 @@ impl Sums<'_> {
                 for i in 0..M {
                     let x = simd.splat_f32s(x[i][p * self.step]);
                     for j in 0..N {
-                        sums[i][j] = simd.mul_add_f32s(x, dy[j], sums[i][j]);
+                        sums[i][j] = simd.mul_add_e_f32s(x, dy[j], sums[i][j]);
                     }
                 }
             }

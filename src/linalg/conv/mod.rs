@@ -11,7 +11,7 @@ mod panel;
 pub use grad_weight::conv2d_grad_weight;
 
 use super::with_scratch;
-use panel::{Panels, RowPanel, Run};
+use panel::{PanelRows, Panels, RowPanel, Run};
 use pulp::Arch;
 use rayon::prelude::*;
 
@@ -48,6 +48,17 @@ const SERIAL_PACK: usize = 1 << 16;
 
 /// Elements of the input that a piece of work goes over again for each panel: they stay in a core's second-level cache.
 const CACHED: usize = 64 * 1024;
+
+/// Up to so many pixels of output, with so many weights or more, threads share the channels instead of the pixels.
+const FEW_PIXELS: usize = 256;
+const MANY_WEIGHTS: usize = 1 << 18;
+
+/// Elements of an input that a third-level cache may hold, and channels from which on copying a larger one pays.
+const NEAR: usize = 4 << 20;
+const FAR_CHANNELS: usize = 128;
+
+/// Longest sums of products whose packed weights, a panel of them, stay in a core's second-level cache.
+pub const LONGEST_PANEL: usize = 4096;
 
 /// Pixels that the innermost loop computes at once, where registers are many.
 const PIXELS: usize = 12;
@@ -139,6 +150,8 @@ struct Pass<'a> {
     /// Of a group's output channels.
     panels: Panels,
     epilogue: Epilogue<'a>,
+    /// Pieces of work that are wanted at least, so that all threads have some; 1 if it is the work of one thread.
+    pieces: usize,
 }
 
 /// Rows of an image, or of a padded copy of a part of it.
@@ -183,11 +196,11 @@ pub fn conv2d(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue<'_>, y: &mu
     }
     let g = &g.flat_pieces();
     let (c_in, c_out) = (g.c_in / g.groups, g.c_out / g.groups);
-    let pass = Pass::new(g, x, epilogue, |axis| vec![Line::forward(g, axis)]);
-    pass.run(y, |[k_h, k_w], group, c, first, columns| {
-        let at = ((k_h * g.kernel[1] + k_w) * c_in + c) * g.c_out + group * c_out + first;
-        columns.copy_from_slice(&w[at..][..columns.len()]);
-    });
+    let pack = |[k_h, k_w]: [usize; 2], group, first, panel: PanelRows<'_>| {
+        let from = &w[(k_h * g.kernel[1] + k_w) * c_in * g.c_out..];
+        panel.copy_rows(from.chunks_exact(g.c_out).map(|row| &row[group * c_out + first..]));
+    };
+    run(g, x, epilogue, y, |axis| vec![Line::forward(g, axis)], pack);
 }
 
 /// `dx` [n, h_in, w_in, c_in] from `dy` [n, h_out, w_out, c_out] and the convolution's `w`.
@@ -198,16 +211,67 @@ pub fn conv2d_grad_input(g: &Geometry, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     let g = &g.flat_pieces();
     let (c_in, c_out) = (g.c_in / g.groups, g.c_out / g.groups);
     let turned = Geometry { input: g.output, output: g.input, c_in: g.c_out, c_out: g.c_in, ..*g };
-    let pass = Pass::new(&turned, dy, Epilogue::default(), |axis| Line::backward(g, axis));
-    pass.run(dx, |[k_h, k_w], group, c, first, columns| {
-        let at = ((k_h * g.kernel[1] + k_w) * c_in + first) * g.c_out + group * c_out + c;
-        for (to, &from) in columns.iter_mut().zip(w[at..].iter().step_by(g.c_out)) {
-            *to = from;
-        }
+    let pack = |[k_h, k_w]: [usize; 2], group, first, panel: PanelRows<'_>| {
+        let from = &w[((k_h * g.kernel[1] + k_w) * c_in + first) * g.c_out + group * c_out..];
+        panel.copy_columns(from, g.c_out);
+    };
+    run(&turned, dy, Epilogue::default(), dx, |axis| Line::backward(g, axis), pack);
+}
+
+/// A pass from inputs to outputs as `g` has them. `pack(tap, group, first column, rows)` writes the rows of a panel of the weights that
+/// belong to a tap. Where few outputs meet many weights, threads share the outputs' channels: then each weight is read by one thread, once.
+fn run(
+    g: &Geometry,
+    x: &[f32],
+    epilogue: Epilogue<'_>,
+    y: &mut [f32],
+    lines: impl Fn(usize) -> Vec<Line> + Sync,
+    pack: impl Fn([usize; 2], usize, usize, PanelRows<'_>) + Sync,
+) {
+    let arch = Arch::new();
+    let pixels = y.len() / g.c_out;
+    let weights = g.kernel[0] * g.kernel[1] * g.c_in * g.c_out / g.groups;
+    if g.groups > 1 || pixels > FEW_PIXELS || weights < MANY_WEIGHTS {
+        return Pass::new(arch, g, x, epilogue, &lines, 4 * rayon::current_num_threads()).run(y, pack);
+    }
+    let step = g.c_out.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(Panels::width(arch));
+    with_scratch(y.len(), |parts| {
+        parts.par_chunks_mut(pixels * step).enumerate().for_each(|(part, y)| {
+            let (first, c_out) = (part * step, y.len() / pixels);
+            let g = Geometry { c_out, ..*g };
+            // The rest of the epilogue comes where the parts are put together.
+            let bias = Epilogue { bias: epilogue.bias.map(|bias| &bias[first..]), ..Epilogue::default() };
+            let pass = Pass::new(arch, &g, x, bias, &lines, 1);
+            pass.run(y, |tap, group, column, rows| pack(tap, group, first + column, rows));
+        });
+        let parts = &*parts;
+        y.par_chunks_exact_mut(g.c_out).enumerate().with_min_len(8).for_each(|(pixel, y)| {
+            for (y, part) in y.chunks_mut(step).zip(parts.chunks(pixels * step)) {
+                y.copy_from_slice(&part[pixel * y.len()..][..y.len()]);
+            }
+            epilogue.apply(pixel * g.c_out, y);
+        });
     });
 }
 
 impl Geometry {
+    /// A product of `pixels` rows of `c_in` elements and weights [c_in, c_out].
+    pub fn pointwise(pixels: usize, c_in: usize, c_out: usize) -> Geometry {
+        let (size, ones) = ([1, pixels], [1, 1]);
+        Geometry {
+            n: 1,
+            input: size,
+            c_in,
+            output: size,
+            c_out,
+            kernel: ones,
+            stride: ones,
+            dilation: ones,
+            pad: [0, 0],
+            groups: 1,
+        }
+    }
+
     /// Whether a window is a pixel, so that the convolution is a product of pixels by channels.
     pub fn is_pointwise(&self) -> bool {
         let ones = [self.kernel, self.stride] == [[1, 1]; 2];
@@ -233,14 +297,19 @@ impl Geometry {
 }
 
 impl<'a> Pass<'a> {
-    /// A pass from inputs to outputs as `g` has them.
-    fn new(g: &Geometry, x: &'a [f32], epilogue: Epilogue<'a>, lines: impl Fn(usize) -> Vec<Line>) -> Self {
-        let arch = Arch::new();
+    fn new(
+        arch: Arch,
+        g: &Geometry,
+        x: &'a [f32],
+        epilogue: Epilogue<'a>,
+        lines: &impl Fn(usize) -> Vec<Line>,
+        pieces: usize,
+    ) -> Self {
         let mut phases = Vec::new();
         for h in lines(0) {
             phases.extend(lines(1).into_iter().map(|w| Phase { runs: w.runs(), h: h.clone(), w }));
         }
-        Pass { g: *g, arch, x, phases, panels: Panels::new(arch, g.c_out / g.groups), epilogue }
+        Pass { g: *g, arch, x, phases, panels: Panels::new(arch, g.c_out / g.groups), epilogue, pieces }
     }
 
     /// Inner channels of a group.
@@ -253,8 +322,8 @@ impl<'a> Pass<'a> {
         phase.inputs(self.c()) * self.panels.columns()
     }
 
-    /// Computes `y`. `pack(tap, group, inner channel, first column, columns)` gives a row of a panel of the weights.
-    fn run(&self, y: &mut [f32], pack: impl Fn([usize; 2], usize, usize, usize, &mut [f32]) + Sync) {
+    /// Computes `y`.
+    fn run(&self, y: &mut [f32], pack: impl Fn([usize; 2], usize, usize, PanelRows<'_>) + Sync) {
         let Geometry { n, output: [h, w], c_out, groups, .. } = self.g;
         let products = |p: &Phase| p.h.count * p.w.count * p.inputs(self.c());
         let work = self.phases.iter().map(products).sum::<usize>() * n * c_out;
@@ -263,7 +332,7 @@ impl<'a> Pass<'a> {
             self.pack(packed, &pack);
             let packed = &*packed;
             let (row, rows) = (w * c_out, self.rows_of_piece());
-            if work > SERIAL {
+            if work > SERIAL && self.pieces > 1 {
                 y.par_chunks_mut(h * row).enumerate().for_each(|(image, y)| {
                     let pieces = y.par_chunks_mut(rows * row).enumerate();
                     pieces.for_each(|(i, y)| self.piece(packed, image, i * rows, y));
@@ -277,8 +346,8 @@ impl<'a> Pass<'a> {
     }
 
     /// Packs the weights of phase after phase, in each of group after group, in each of panel after panel.
-    fn pack(&self, packed: &mut [f32], pack: &(impl Fn([usize; 2], usize, usize, usize, &mut [f32]) + Sync)) {
-        let serial = packed.len() <= SERIAL_PACK;
+    fn pack(&self, packed: &mut [f32], pack: &(impl Fn([usize; 2], usize, usize, PanelRows<'_>) + Sync)) {
+        let serial = packed.len() <= SERIAL_PACK || self.pieces == 1;
         let mut rest = packed;
         let mut panels = Vec::new();
         for phase in &self.phases {
@@ -291,14 +360,10 @@ impl<'a> Pass<'a> {
             }
         }
         let fill = |(phase, group, first, width, channels, panel): (&Phase, usize, usize, usize, usize, &mut [f32])| {
-            let mut rows = panel.chunks_exact_mut(width);
+            let mut rows = panel.chunks_exact_mut(self.c() * width);
             for &(_, k_h) in &phase.h.taps {
-                for &(_, k_w) in &phase.w.taps {
-                    for (c, row) in (0..self.c()).zip(&mut rows) {
-                        let (columns, padding) = row.split_at_mut(channels);
-                        pack([k_h, k_w], group, c, first, columns);
-                        padding.fill(0.0);
-                    }
+                for (&(_, k_w), rows) in phase.w.taps.iter().zip(&mut rows) {
+                    pack([k_h, k_w], group, first, PanelRows { rows, width, channels });
                 }
             }
         };
@@ -312,8 +377,11 @@ impl<'a> Pass<'a> {
     /// Rows of `y` that are a piece of work: their inputs stay in the cache, and there are pieces enough for all threads.
     fn rows_of_piece(&self) -> usize {
         let Geometry { n, input, output, .. } = self.g;
+        if self.pieces == 1 {
+            return output[0];
+        }
         let cached = CACHED * output[0] / (input[0] * input[1] * self.g.c_in);
-        let shared = (n * output[0]).div_ceil(4 * rayon::current_num_threads());
+        let shared = (n * output[0]).div_ceil(self.pieces);
         let step = self.phases.first().map_or(1, |p| p.h.step);
         cached.min(shared).clamp(1, output[0]).next_multiple_of(step)
     }
@@ -328,6 +396,8 @@ impl<'a> Pass<'a> {
         for phase in &self.phases {
             let outputs = phase.h.within([first, first + n_rows]);
             let [low, high] = phase.w.span([0, phase.w.count]);
+            // Loops that take numbers from twelve pixels in turn find far memory slower than a copy does, which reads in order.
+            let far = c_in >= FAR_CHANNELS && self.x.len() > NEAR;
             let inside = low >= 0 && high <= input[1] as isize;
             let rows = phase.h.span(outputs).map(|h| h.clamp(0, input[0] as isize) as usize);
             for group in 0..groups {
@@ -336,7 +406,7 @@ impl<'a> Pass<'a> {
                 if outputs[0] >= outputs[1] {
                     continue;
                 }
-                if inside && groups == 1 {
+                if inside && groups == 1 && !far {
                     let rows = Rows { x: &x[rows[0] * row_len..], first: rows[0], start: low as usize * c_in, len: row_len };
                     self.rows(phase, group, w, rows, outputs, first, y);
                     continue;
@@ -344,7 +414,7 @@ impl<'a> Pass<'a> {
                 let len = (high - low) as usize * self.c();
                 with_scratch((rows[1] - rows[0]) * len, |padded| {
                     for (h, to) in (rows[0]..rows[1]).zip(padded.chunks_exact_mut(len.max(1))) {
-                        copy_padded(&x[h * row_len..][..row_len], c_in, group * self.c(), to, self.c(), low);
+                        copy_padded(&x[h * row_len..x.len().min((h + 1) * row_len)], c_in, group * self.c(), to, self.c(), low);
                     }
                     self.rows(phase, group, w, Rows { x: padded, first: rows[0], start: 0, len }, outputs, first, y);
                 });

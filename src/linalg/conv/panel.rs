@@ -61,6 +61,11 @@ impl Panels {
         Panels { lanes: lanes(arch), channels }
     }
 
+    /// Columns of a panel, but perhaps the last.
+    pub fn width(arch: Arch) -> usize {
+        VECTORS * lanes(arch)
+    }
+
     /// Columns of all panels together: whole vectors.
     pub fn columns(&self) -> usize {
         self.channels.next_multiple_of(self.lanes)
@@ -74,6 +79,43 @@ impl Panels {
             let width = (columns - first).min(VECTORS * lanes);
             (first, width, width.min(channels - first))
         })
+    }
+}
+
+/// Rows of a panel, to be filled with weights.
+#[derive(Debug)]
+pub(super) struct PanelRows<'a> {
+    pub rows: &'a mut [f32],
+    pub width: usize,
+    pub channels: usize,
+}
+
+impl PanelRows<'_> {
+    /// Each row from the start of one of `from`.
+    pub fn copy_rows<'b>(self, from: impl Iterator<Item = &'b [f32]>) {
+        for (to, from) in self.rows.chunks_exact_mut(self.width).zip(from) {
+            let (to, padding) = to.split_at_mut(self.channels);
+            to.copy_from_slice(&from[..to.len()]);
+            padding.fill(0.0);
+        }
+    }
+
+    /// Each column from one of the rows of `from`, which lie `distance` apart. A piece of each is taken at a time: going through all of
+    /// them at every step would find none in the cache again.
+    pub fn copy_columns(self, from: &[f32], distance: usize) {
+        const PIECE: usize = 16;
+        for (piece, to) in self.rows.chunks_mut(PIECE * self.width).enumerate() {
+            for row in to.chunks_exact_mut(self.width) {
+                row[self.channels..].fill(0.0);
+            }
+            let n = to.len() / self.width;
+            for column in 0..self.channels {
+                let from = &from[column * distance + piece * PIECE..][..n];
+                for (row, &x) in to.chunks_exact_mut(self.width).zip(from) {
+                    row[column] = x;
+                }
+            }
+        }
     }
 }
 
@@ -146,7 +188,7 @@ impl RowPanel<'_> {
                 for i in 0..M {
                     let x = simd.splat_f32s(x[i][k]);
                     for j in 0..N {
-                        sums[i][j] = simd.mul_add_f32s(x, w[j], sums[i][j]);
+                        sums[i][j] = simd.mul_add_e_f32s(x, w[j], sums[i][j]);
                     }
                 }
             }

@@ -160,14 +160,19 @@ impl<T: Real> Normalise<'_, T> {
 
     /// `activate` is applied to each row.
     fn run(&self, x: &[T], residual: Option<&[T]>, activate: impl Fn(&mut [T]) + Sync, y: &mut [T]) {
+        const BLOCK: usize = 4096;
         let (c, scale) = (self.mean.len(), self.scale());
-        for_each_row(y, c, |row, y| {
-            let x = &x[row * c..][..c];
-            for ((((y, &x), &mean), &scale), &beta) in y.iter_mut().zip(x).zip(self.mean).zip(&scale).zip(self.beta) {
-                *y = (x - mean) * scale + beta;
+        // Rows together, so that an activation is applied to more than a few channels.
+        let block_len = (BLOCK / c).max(1) * c;
+        for_each_row(y, block_len, |block, y| {
+            let start = block * block_len;
+            for (y, x) in y.chunks_exact_mut(c).zip(x[start..].chunks_exact(c)) {
+                for ((((y, &x), &mean), &scale), &beta) in y.iter_mut().zip(x).zip(self.mean).zip(&scale).zip(self.beta) {
+                    *y = (x - mean) * scale + beta;
+                }
             }
             if let Some(residual) = residual {
-                y.iter_mut().zip(&residual[row * c..][..c]).for_each(|(y, &r)| *y += r);
+                y.iter_mut().zip(&residual[start..]).for_each(|(y, &r)| *y += r);
             }
             activate(y);
         });
