@@ -114,6 +114,19 @@ fn setups() -> Vec<Setup> {
             data: |seed, shape| sample::positive(seed, shape),
             ..base("depthwise_7x7_positive", [3, 16, 15, 4], 4, [7, 7])
         },
+        // Large enough for Winograd's way on adapters that the CPU runs.
+        Setup {
+            window: Window2d { padding: Padding::all(1), ..Window2d::new([3, 3]) },
+            ..base("winograd_odd", [3, 17, 15, 48], 40, [3, 3])
+        },
+        Setup {
+            window: Window2d {
+                padding: Padding::Explicit { top: 0, bottom: 2, left: 2, right: 0 },
+                ..Window2d::new([3, 3])
+            },
+            data: |seed, shape| sample::positive(seed, shape),
+            ..base("winograd_positive", [1, 12, 14, 76], 68, [3, 3])
+        },
         // Strides with dilations, which the kernels for depthwise convolutions don't do.
         Setup {
             groups: 5,
