@@ -1,15 +1,15 @@
 // Winograd's F(2x2, 3x3), first step: a tile's 4 x 4 inputs d become v = B^T d B. A tile makes 2 x 2 outputs of a convolution of stride 1,
 // so tiles overlap by two rows and two columns. Tiles are numbered down the columns of all images; a dispatch takes some columns.
-// x: [n, h_in, w_in, c_in], as vec4 of channels. v: [4, 4, n_tiles, c_in]. An invocation takes a vec4 of channels of a column of
+// x: [n, h_in, w_in, c_in], as vec4 of channels. v: [4, 4, n_tiles, c_in], with a gap behind each of the 16. An invocation takes a vec4 of channels of a column of
 // tiles, which shares the rows that tiles below each other have in common.
-// Dispatch: a linear grid of workgroups of 64. Owner: src/ops/conv2d/winograd.rs.
+// Dispatch: a linear grid of workgroups of 8, as there are few columns. Owner: src/ops/conv2d/winograd.rs.
 // Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016.
 
 struct Params {
     c_vecs: u32,
     first_column: u32,
     n_columns: u32,
-    n_tiles: u32, // of these columns
+    product: u32, // from a product's inputs to those of the next, in vec4
     tiles_h: u32,
     tiles_w: u32,
     h_in: u32,
@@ -46,7 +46,7 @@ fn row_at(at: Column, h: u32) -> mat4x4<f32> {
 }
 
 fn store(i: u32, tile: u32, ch: u32, row: mat4x4<f32>) {
-    let step = params.n_tiles * params.c_vecs;
+    let step = params.product;
     let at = i * 4u * step + tile * params.c_vecs + ch;
     v[at] = row[0];
     v[at + step] = row[1];
@@ -54,13 +54,13 @@ fn store(i: u32, tile: u32, ch: u32, row: mat4x4<f32>) {
     v[at + 3u * step] = row[3];
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(8)
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
     @builtin(num_workgroups) n_workgroups: vec3<u32>,
     @builtin(local_invocation_index) local_ix: u32,
 ) {
-    let ix = workgroup_ix(workgroup_id, n_workgroups) * 64u + local_ix;
+    let ix = workgroup_ix(workgroup_id, n_workgroups) * 8u + local_ix;
     let column = quotient(ix, params.c_vecs);
     if (column >= params.n_columns) {
         return;

@@ -19,7 +19,7 @@ const PRODUCTS: usize = 16;
 /// Fewest channels for which it is considered.
 const FEWEST_CHANNELS: usize = 16;
 /// Most bytes of transformed inputs and products at a time, unless a column of tiles takes more.
-const MOST_BYTES: usize = 16 << 20;
+const MOST_BYTES: usize = 4 << 20;
 /// What a load or store of a vec4 costs in floating-point operations of a product, an element: measured on Mesa's lavapipe, which moves data
 /// lane by lane. In hundredths.
 const MOVE_COST: usize = 1_800;
@@ -75,7 +75,7 @@ pub(super) fn record(r: &mut Recorder<'_>, g: &Geometry, flipped: bool, epilogue
     // Chunks of equal size.
     let chunk = n_columns.div_ceil(n_columns.div_ceil(most_columns));
     let weights = r.temp(TensorType::f32([PRODUCTS, g.c_in, g.c_out]));
-    let inputs = r.temp(TensorType::f32([PRODUCTS, chunk * tiles_h, g.c_in]));
+    let inputs = r.temp(TensorType::f32([PRODUCTS * product_len(chunk * tiles_h, g.c_in)]));
     let results = r.temp(TensorType::f32([PRODUCTS, chunk * tiles_h, g.c_out]));
 
     let [c_in, c_out] = if flipped { [g.c_out, g.c_in] } else { [g.c_in, g.c_out] };
@@ -89,7 +89,10 @@ pub(super) fn record(r: &mut Recorder<'_>, g: &Geometry, flipped: bool, epilogue
         let columns = chunk.min(n_columns - first_column);
         let n_tiles = columns * tiles_h;
         transform_inputs(r, g, inputs, first_column, columns);
-        products(PRODUCTS, [n_tiles, g.c_out, g.c_in], false, false).record(r, inputs, weights, Epilogue::default(), results);
+
+        let mut gemm = products(PRODUCTS, [n_tiles, g.c_out, g.c_in], false, false);
+        gemm.params = vec![("a_group", product_len(n_tiles, g.c_in).into()), ("b_group", (g.c_in * g.c_out).into())];
+        gemm.record(r, inputs, weights, Epilogue::default(), results);
         let kernel = epilogue.set(Kernel::new(&OUTPUT, &[&GRID, &QUOTIENT, &ACTIVATION]));
         let [bias, residual] = epilogue.bindings(results);
         let params = [
@@ -108,13 +111,20 @@ pub(super) fn record(r: &mut Recorder<'_>, g: &Geometry, flipped: bool, epilogue
     r.declare_depth(r.depth().max(g.c_in + 2) + TRANSFORM_DEPTH + epilogue.depth());
 }
 
+/// Elements from the inputs of a product to those of the next: an invocation writes to all 16, which must not be multiples of 4 KiB apart, as
+/// they would fall into the same lines of a cache.
+fn product_len(n_tiles: usize, c_in: usize) -> usize {
+    const PAGE: usize = 1024;
+    (n_tiles * c_in).next_multiple_of(PAGE) + PAGE / PRODUCTS
+}
+
 fn transform_inputs(r: &mut Recorder<'_>, g: &Geometry, to: Buffer, first_column: usize, n_columns: usize) {
     let [tiles_h, tiles_w] = tiles(g);
     let params = [
         ("c_vecs", (g.c_in / 4).into()),
         ("first_column", first_column.into()),
         ("n_columns", n_columns.into()),
-        ("n_tiles", (n_columns * tiles_h).into()),
+        ("product", (product_len(n_columns * tiles_h, g.c_in) / 4).into()),
         ("tiles_h", tiles_h.into()),
         ("tiles_w", tiles_w.into()),
         ("h_in", g.input[0].into()),
@@ -122,7 +132,7 @@ fn transform_inputs(r: &mut Recorder<'_>, g: &Geometry, to: Buffer, first_column
         ("pad_top", g.pad[0].into()),
         ("pad_left", g.pad[1].into()),
     ];
-    let grid = r.linear_grid((n_columns * g.c_in / 4).div_ceil(64));
+    let grid = r.linear_grid((n_columns * g.c_in / 4).div_ceil(8));
     r.dispatch(Kernel::new(&INPUT, &[&GRID, &QUOTIENT]), &[Input(0)], &[to], &params, grid);
 }
 
