@@ -20,9 +20,9 @@ const PRODUCTS: usize = 16;
 const FEWEST_CHANNELS: usize = 16;
 /// Most bytes of transformed inputs and products at a time, unless a column of tiles takes more.
 const MOST_BYTES: usize = 4 << 20;
-/// What a load or store of a vec4 costs in floating-point operations of a product, an element: measured on Mesa's lavapipe, which moves data
-/// lane by lane. In hundredths.
-const MOVE_COST: usize = 1_800;
+/// What loading or storing an element costs, in floating-point operations of a product: fitted to measurements on Mesa's lavapipe, which
+/// moves data lane by lane (BENCHMARKS.md).
+const MOVE_COST: usize = 40;
 /// Roundings of the transforms of inputs (2), weights (4) and results (4).
 const TRANSFORM_DEPTH: usize = 10;
 
@@ -63,7 +63,7 @@ pub(super) fn is_faster(r: &Recorder<'_>, g: &Geometry) -> bool {
     let products = 2 * PRODUCTS * n_tiles * g.c_in * g.c_out;
     // Loads and stores: 8 and 16 for the inputs of a tile, 16 and 4 for its results, 9 and 16 for a weight.
     let moved = n_tiles * (24 * g.c_in + 20 * g.c_out) + 25 * g.c_in * g.c_out;
-    products + moved * MOVE_COST / 100 < direct / 10 * 9
+    products + moved * MOVE_COST < direct / 10 * 9
 }
 
 /// Records the convolution `g`, `flipped` if its weights, input 1, are those of the convolution that it is the gradient of.
@@ -152,16 +152,11 @@ pub(super) fn error_bound(b: &Bound<'_>, g: &Geometry, flipped: bool, added: imp
         if flipped { w[((8 - k) * g.c_out + o) * g.c_in + i] } else { w[(k * g.c_in + i) * g.c_out + o] }
     };
     let spread = |[a, b, c]: [f64; 3]| [a, (a + b + c) / 2.0, (a + b + c) / 2.0, c];
-    let mut u = vec![0.0; PRODUCTS * g.c_in * g.c_out];
-    for i in 0..g.c_in {
-        for o in 0..g.c_out {
-            let rows = [0, 1, 2].map(|k_h| spread([0, 1, 2].map(|k_w| weight(3 * k_h + k_w, i, o))));
-            for column in 0..4 {
-                for (row, value) in spread([0, 1, 2].map(|k_h: usize| rows[k_h][column])).into_iter().enumerate() {
-                    u[((4 * row + column) * g.c_in + i) * g.c_out + o] = value;
-                }
-            }
-        }
+    let mut u = vec![[0.0; PRODUCTS]; g.c_in * g.c_out];
+    for (at, u) in u.iter_mut().enumerate() {
+        let (i, o) = (at / g.c_out, at % g.c_out);
+        let taps = [0, 1, 2].map(|k_h| [0, 1, 2].map(|k_w| weight(3 * k_h + k_w, i, o)));
+        *u = flat(along_both(spread, taps));
     }
     // |B^T| and |A^T| of four numbers.
     let transform = |[a, b, c, d]: [f64; 4]| [a + c, b + c, b + c, b + d];
@@ -176,19 +171,16 @@ pub(super) fn error_bound(b: &Bound<'_>, g: &Geometry, flipped: bool, added: imp
                 let (row, column) = ((h + row).wrapping_sub(g.pad[0]), (w + column).wrapping_sub(g.pad[1]));
                 if row < h_in && column < w_in { x[((image * h_in + row) * w_in + column) * g.c_in + i] } else { 0.0 }
             };
-            let rows = [0, 1, 2, 3].map(|row| transform([0, 1, 2, 3].map(|column| at(row, column))));
-            for column in 0..4 {
-                for (row, v) in transform([0, 1, 2, 3].map(|row: usize| rows[row][column])).into_iter().enumerate() {
-                    let p = 4 * row + column;
-                    let u = &u[(p * g.c_in + i) * g.c_out..][..g.c_out];
-                    m.iter_mut().zip(u).for_each(|(m, u)| m[p] += v * u);
-                }
+            let inputs = [0, 1, 2, 3].map(|row| [0, 1, 2, 3].map(|column| at(row, column)));
+            let v: [f64; PRODUCTS] = flat(along_both(transform, inputs));
+            for (m, u) in m.iter_mut().zip(&u[i * g.c_out..]) {
+                m.iter_mut().zip(v.iter().zip(u)).for_each(|(m, (v, u))| *m += v * u);
             }
         }
-        for (o, m) in m.into_iter().enumerate() {
-            let rows = [0, 1, 2, 3].map(|row: usize| gather([0, 1, 2, 3].map(|column| m[4 * row + column])));
-            for column in 0..2 {
-                for (row, sum) in gather([0, 1, 2, 3].map(|row: usize| rows[row][column])).into_iter().enumerate() {
+        for (o, m) in m.iter().enumerate() {
+            let columns = along_both(gather, [0, 1, 2, 3].map(|a| [0, 1, 2, 3].map(|b| m[4 * b + a])));
+            for (column, rows) in columns.into_iter().enumerate() {
+                for (row, sum) in rows.into_iter().enumerate() {
                     if h + row < h_out && w + column < w_out {
                         sums[((image * h_out + h + row) * w_out + w + column) * g.c_out + o] = sum;
                     }
@@ -198,4 +190,15 @@ pub(super) fn error_bound(b: &Bound<'_>, g: &Geometry, flipped: bool, added: imp
     }
     let gamma = gamma(b.depth);
     sums.into_iter().enumerate().map(|(i, sum)| gamma * (sum + added(i)) + TINY).collect()
+}
+
+/// A transform of the rows, then of the columns of a matrix, which comes out transposed.
+fn along_both<const N: usize, const M: usize>(transform: impl Fn([f64; N]) -> [f64; M], rows: [[f64; N]; N]) -> [[f64; M]; M] {
+    let rows = rows.map(&transform);
+    std::array::from_fn(|column| transform(rows.map(|row| row[column])))
+}
+
+/// The elements of a 4 x 4 matrix.
+fn flat(matrix: [[f64; 4]; 4]) -> [f64; PRODUCTS] {
+    std::array::from_fn(|i| matrix[i / 4][i % 4])
 }
