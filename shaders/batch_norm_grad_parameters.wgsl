@@ -7,7 +7,11 @@
 @group(0) @binding(3) var<storage, read_write> dgamma: array<Element>;
 @group(0) @binding(4) var<storage, read_write> dbeta: array<Element>;
 
-fn term(row: u32, i: u32) -> Pair {
+fn center_of(i: u32) -> vec4<f32> {
+    return vec4<f32>(0.0);
+}
+
+fn term(row: u32, i: u32, center: vec4<f32>) -> Pair {
     let at = 2u * row * params.c + i;
     return Pair(widen(partial[at]), widen(partial[at + params.c]));
 }

@@ -7,10 +7,14 @@
 @group(0) @binding(3) var<storage, read> mean: array<Element>;
 @group(0) @binding(4) var<storage, read_write> partial: array<Element>;
 
-fn term(row: u32, i: u32) -> Pair {
+fn center_of(i: u32) -> vec4<f32> {
+    return widen(mean[i]);
+}
+
+fn term(row: u32, i: u32, center: vec4<f32>) -> Pair {
     let at = row * params.c + i;
     let g = widen(dy[at]);
-    return Pair(g, g * (widen(x[at]) - widen(mean[i])));
+    return Pair(g, g * (widen(x[at]) - center));
 }
 
 @compute @workgroup_size(256)

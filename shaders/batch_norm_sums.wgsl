@@ -5,8 +5,12 @@
 @group(0) @binding(1) var<storage, read> x: array<Element>;
 @group(0) @binding(2) var<storage, read_write> partial: array<Element>;
 
-fn term(row: u32, i: u32) -> Pair {
-    let d = widen(x[row * params.c + i]) - widen(x[params.pivot_row * params.c + i]);
+fn center_of(i: u32) -> vec4<f32> {
+    return widen(x[params.pivot_row * params.c + i]);
+}
+
+fn term(row: u32, i: u32, center: vec4<f32>) -> Pair {
+    let d = widen(x[row * params.c + i]) - center;
     return Pair(d, d * d);
 }
 

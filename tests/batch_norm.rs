@@ -6,8 +6,10 @@ mod common;
 use common::devices;
 use serde_json::Value as Json;
 use striate::data::Dataset;
-use striate::nn::{BatchNorm, Conv2d, Init, Model, Net};
-use striate::op::sample;
+use striate::nn::{BatchNorm, Conv2d, Init, Layer, LayerContext, Mode, Model, Net};
+use striate::op::{Value, sample};
+use striate::ops::matmul::Matmul;
+use striate::ops::scale::Scale;
 use striate::tensor::{Padding, Shape};
 use striate::train::{Adam, Fit, Progress, Sgd};
 use striate::{Device, Error, Seed, Tensor};
@@ -138,6 +140,48 @@ fn running_statistics_survive_a_nan() {
         assert_ne!(before, after);
         assert!(after.iter().all(|(_, t)| t.as_f32().unwrap().iter().all(|v| v.is_finite())), "{device}: {after:?}");
     }
+}
+
+/// A dense layer whose weights aren't trained: a running mean that follows nothing, or the weights of the step.
+#[derive(Debug)]
+struct Fixed {
+    follows: bool,
+}
+
+impl Layer for Fixed {
+    fn type_name(&self) -> &'static str {
+        "fixed"
+    }
+
+    fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> striate::Result<Value> {
+        let x = ctx.only(x)?;
+        let w = ctx.running("w", [2, 2], Init::Constant(0.3), 0.5)?;
+        if self.follows && ctx.mode() == Mode::Training {
+            let twice = ctx.node(Scale { factor: 2.0 }, &[w])?;
+            ctx.follow("w", twice)?;
+        }
+        ctx.node(Matmul::new(false, false), &[x, w])
+    }
+}
+
+#[test]
+fn what_follows_nothing_stays() {
+    let data = Dataset::new(sample::normal(7, [6, 1, 1, 2]), vec![0, 1, 2, 0, 1, 2], 3).unwrap();
+    for device in devices("what_follows_nothing_stays") {
+        // Two steps of `w = (w + 2 w) / 2`.
+        for (follows, want) in [(false, 0.3f32), (true, 0.3 * 1.5 * 1.5)] {
+            let net = Net::input([1, 1, 2]).flatten().layer(Fixed { follows }).dense(3);
+            let mut model = net.build(&device, Seed(3)).unwrap();
+            let fit = Fit::epochs(1).batch(3).optimizer(Sgd::new(0.1)).progress(Progress::Silent);
+            model.fit(&data, fit).unwrap();
+            let w = fixed(&mut model);
+            assert!(w.as_f32().unwrap().iter().all(|v| (v - want).abs() <= if follows { 1e-6 } else { 0.0 }), "{device}: {w:?}");
+        }
+    }
+}
+
+fn fixed(model: &mut Model) -> Tensor {
+    model.weights().unwrap().into_iter().find(|(name, _)| name == "fixed/w").unwrap().1
 }
 
 /// The last batch may be a single sample: too few for an unbiased variance of a single value.

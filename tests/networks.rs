@@ -1,7 +1,7 @@
 //! Networks that branch, as users write them, and the zoo's.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may stop at what they don't expect.
 
-use striate::nn::{Add, BatchNorm, Conv2d, Dense, DepthwiseConv2d, MaxPool2d, Net, Sequential, Summary};
+use striate::nn::{Add, BatchNorm, Clip, Conv2d, Dense, DepthwiseConv2d, MaxPool2d, Net, Sequential, Summary};
 use striate::op::sample;
 use striate::tensor::Padding;
 use striate::{Device, Seed, Tensor, zoo};
@@ -67,7 +67,7 @@ fn layers_of_the_vocabulary() {
     assert_eq!(shape(x().layer(DepthwiseConv2d::new([3, 1]).dilation([2, 1]).no_bias())), [5, 7, 4]);
     assert_eq!(shape(x().layer(MaxPool2d::new(3).stride(2).padding(Padding::all(1)))), [5, 4, 4]);
     assert_eq!((shape(x().global_avg_pool2d()), shape(x().global_max_pool2d())), (vec![4], vec![4]));
-    assert_eq!(shape(x().relu6().batch_norm()), [9, 7, 4]);
+    assert_eq!(shape(x().relu6().batch_norm().layer(Clip::new(-1.0, 1.0))), [9, 7, 4]);
     let counts = |net: Net| net.summary().unwrap().parameters();
     assert_eq!(counts(x().layer(DepthwiseConv2d::new(3).multiplier(2))), 9 * 8 + 8);
     // Pooling over the image, by hand.
@@ -109,6 +109,7 @@ fn mistakes_are_named() {
     let flat = refusal(&x().flatten().global_avg_pool2d());
     assert!(flat.starts_with("global_avg_pool2d: input shape: got [n, 192]"), "{flat}");
     assert!(refusal(&x().flatten().global_max_pool2d()).starts_with("global_max_pool2d: input shape"));
+    assert!(refusal(&x().layer(Clip::new(1.0, 0.0))).starts_with("clip: bounds: got 1 to 0"));
     assert!(refusal(&x().layer(DepthwiseConv2d::new(3).multiplier(0))).starts_with("depthwise_conv2d: multiplier: got 0"));
     assert!(refusal(&x().layer(DepthwiseConv2d::new(9))).starts_with("depthwise_conv2d: kernel (height): got 9"));
 }

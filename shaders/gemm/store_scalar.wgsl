@@ -15,7 +15,7 @@ fn store(m: u32, n: u32, group: u32, split: u32, sum: vec4<f32>) {
     if (m >= params.m) {
         return;
     }
-    let i = (split * params.c_rows + c_row(m)) * params.c_stride + group * params.n + n;
+    let i = (split * params.c_rows + c_row(m)) * params.c_stride + group * params.c_group + n;
     var r = vec4<f32>();
     if (HAS_RESIDUAL) {
         r = vec4<f32>(residual_at(n, i), residual_at(n + 1u, i + 1u), residual_at(n + 2u, i + 2u), residual_at(n + 3u, i + 3u));

@@ -11,6 +11,7 @@ struct Params {
     n_slices: u32,
     c_stride: u32,
     c_rows: u32,
+    c_group: u32,
     h_in: u32,
     w_in: u32,
     c_in: u32,

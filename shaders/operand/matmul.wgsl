@@ -1,4 +1,4 @@
-// Operands of a matrix product C[m, n] = sum_k A[m, k] B[k, n].
+// Operands of matrix products C[m, n] = sum_k A[m, k] B[k, n]: of one, or of a batch, of which a group is one.
 // a: [m, k], or [k, m] if A_ALONG_K is false. b: [k, n], or [n, k] if B_ALONG_K. c: [m, n]. Owner: src/ops/matmul.rs.
 
 struct Params {
@@ -11,6 +11,9 @@ struct Params {
     n_slices: u32,
     c_stride: u32,
     c_rows: u32,
+    c_group: u32,
+    a_group: u32, // from a product of a batch to the next
+    b_group: u32,
 }
 
 const A_ALONG_K: bool = true;
@@ -32,7 +35,8 @@ struct AState {
 
 fn a_prepare(m: u32, group: u32) -> AState {
     let row = min(m, params.m - 1u);
-    return AState(select(select(row, row & ~3u, A_VECTOR), row * params.k, A_ALONG_K), params.m - row);
+    let base = select(select(row, row & ~3u, A_VECTOR), row * params.k, A_ALONG_K);
+    return AState(group * params.a_group + base, params.m - row);
 }
 
 // Along k: (m, k ..= k + 3); else (m ..= m + 3, k).
@@ -50,7 +54,8 @@ struct BState {
 
 fn b_prepare(n: u32, group: u32) -> BState {
     let column = min(n, params.n - 1u);
-    return BState(select(select(column, column & ~3u, B_VECTOR), column * params.k, B_ALONG_K), params.n - column);
+    let base = select(select(column, column & ~3u, B_VECTOR), column * params.k, B_ALONG_K);
+    return BState(group * params.b_group + base, params.n - column);
 }
 
 // Along k: (k ..= k + 3, n); else (k, n ..= n + 3).

@@ -1,5 +1,5 @@
 // Two sums a channel over the rows of a tensor [rows, c], c in Elements (shared/elements_*): what is added up is the importing
-// kernel's `term(row, i)`. A workgroup takes one block of rows for some channels: its invocations are lanes_rows x lanes_c (powers
+// kernel's `term(row, i, center)`, where center is what its `center_of(i)` gives for a channel, loaded once for all rows. A workgroup takes one block of rows for some channels: its invocations are lanes_rows x lanes_c (powers
 // of two, c fastest, so that neighbours load neighbours). A lane adds up its share of the rows, then a tree in workgroup memory adds
 // up the lanes. Workgroups in a linear grid: block, channels.
 // Imported by: batch_norm_sums, batch_norm_statistics, batch_norm_grad_sums, batch_norm_grad_parameters.
@@ -54,8 +54,9 @@ fn block_sums(lane: Lane, local_ix: u32) -> Pair {
     var a = vec4<f32>(0.0);
     var b = vec4<f32>(0.0);
     if (lane.inside) {
+        let center = center_of(lane.i);
         for (var row = lane.first; row < lane.end; row += lanes_rows) {
-            let t = term(row, lane.i);
+            let t = term(row, lane.i, center);
             a += t.a;
             b += t.b;
         }

@@ -190,14 +190,30 @@ impl<R: BinaryRow> Op for Binary<R> {
 
 impl<R: BinaryRow> Cpu for Binary<R> {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
+        self.run(args, |y| {
+            if let Some(f) = self.activation {
+                f.apply(y);
+            }
+        });
+    }
+
+    fn cpu_single(&self, args: &mut CpuArgs<'_, f32>) {
+        self.run(args, |y| {
+            if let Some(f) = self.activation {
+                (f.f32)(y);
+            }
+        });
+    }
+}
+
+impl<R: BinaryRow> Binary<R> {
+    fn run<T: Real>(&self, args: &mut CpuArgs<'_, T>, activate: impl Fn(&mut [T]) + Sync) {
         let (a, b) = (args.x(0), args.x(1));
         for_each_chunk(args.y(0), |at, y| {
             for ((y, &a), &b) in y.iter_mut().zip(&a[at..]).zip(&b[at..]) {
                 *y = R::y(a, b);
             }
-            if let Some(f) = self.activation {
-                f.apply(y);
-            }
+            activate(y);
         });
     }
 }

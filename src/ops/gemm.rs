@@ -76,6 +76,8 @@ pub struct Gemm {
     pub phases: Vec<Phase>,
     /// Groups, side by side in the columns of C.
     pub groups: usize,
+    /// Whether the groups are a batch of products instead, whose results lie one after the other.
+    pub batch: bool,
     /// Whether four elements of A, B, C can be read or written at once.
     pub vector: [bool; 3],
     /// Fields of `Params` behind those that all operands share.
@@ -210,7 +212,7 @@ impl Gemm {
         let profile = r.profile();
         let Cut { main_loop, tile, n_splits } = self.cut(profile);
         let [m, n, k] = self.size;
-        let c_stride = n * self.groups;
+        let (c_rows, c_stride, c_group) = if self.batch { (m * self.groups, n, m * n) } else { (m, n * self.groups, n) };
         let split = n_splits > 1;
         let own_epilogue = if split { Epilogue::default() } else { epilogue };
         let main = match main_loop {
@@ -247,7 +249,7 @@ impl Gemm {
         };
         let n_tiles = n.div_ceil(tile.n);
         let n_slices = self.groups * n_splits;
-        let target = if split { r.temp(TensorType::f32([n_splits, m, c_stride])) } else { c };
+        let target = if split { r.temp(TensorType::f32([n_splits, c_rows, c_stride])) } else { c };
         let [bias, residual] = own_epilogue.bindings(b);
         for phase in phases {
             let mut params: Vec<(&'static str, Word)> = vec![
@@ -259,14 +261,15 @@ impl Gemm {
                 ("n_splits", n_splits.into()),
                 ("n_slices", n_slices.into()),
                 ("c_stride", c_stride.into()),
-                ("c_rows", m.into()),
+                ("c_rows", c_rows.into()),
+                ("c_group", c_group.into()),
             ];
             params.extend(&self.params);
             params.extend(phase.params);
             let grid = r.linear_grid(phase.rows.div_ceil(tile.m) * n_slices * n_tiles);
             r.dispatch(kernel.clone(), &[a, b, bias, residual], &[target], &params, grid);
         }
-        let additions = if split { combine(r, target, n_splits, [m, c_stride], epilogue, c) } else { 1 };
+        let additions = if split { combine(r, target, n_splits, [c_rows, c_stride], epilogue, c) } else { 1 };
         // A product and its sum may be rounded apart, which adds one; then the splits, bias and residual.
         r.declare_depth(k_chunk(k, n_splits).min(k) + 1 + additions + epilogue.depth());
     }
@@ -315,10 +318,14 @@ fn lanes(profile: &DeviceProfile) -> usize {
     }
 }
 
-/// Bound of `activation(sum of products)`: the sum's own, magnified by the activation's slope, and the activation's rounding.
+/// Bound of `activation(sum of products)`: `bounds`, the sum's own, magnified by the activation's slope, and the activation's rounding.
 /// `linear` is the op without its activation.
-pub fn error_bound(b: &Bound<'_>, linear: &dyn Op, activation: Option<Activation>) -> Result<Vec<Vec<f64>>> {
-    let mut bounds = b.sum_of_products(linear)?;
+pub fn error_bound(
+    b: &Bound<'_>,
+    mut bounds: Vec<Vec<f64>>,
+    linear: &dyn Op,
+    activation: Option<Activation>,
+) -> Result<Vec<Vec<f64>>> {
     if let Some(f) = activation {
         let views: Vec<_> = b.inputs.iter().map(crate::op::Oracle::view).collect();
         let before = crate::op::run_f64(linear, b.types, &views)?;

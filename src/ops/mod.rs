@@ -31,6 +31,7 @@ ops! {
     avg_pool2d,
     batch_norm,
     binary,
+    clip,
     concat,
     conv2d,
     dropout,

@@ -239,6 +239,7 @@ fn run(
         parts.par_chunks_mut(pixels * step).enumerate().for_each(|(part, y)| {
             let (first, c_out) = (part * step, y.len() / pixels);
             let g = Geometry { c_out, ..*g };
+            // The rest of the epilogue comes where the parts are put together.
             let bias = Epilogue { bias: epilogue.bias.map(|bias| &bias[first..]), ..Epilogue::default() };
             let pass = Pass::new(arch, &g, x, bias, &lines, 1);
             pass.run(y, |tap, group, column, rows| pack(tap, group, first + column, rows));

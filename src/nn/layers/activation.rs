@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::nn::{Layer, LayerContext};
 use crate::op::Value;
-use crate::ops::{softmax, unary};
+use crate::ops::{clip, softmax, unary};
 
 /// `max(x, 0)`, elementwise. After a convolution or a dense layer it costs no pass over memory.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,31 @@ pub struct Softplus;
 /// [`Model::predict_probabilities`](crate::nn::Model::predict_probabilities) applies it.
 #[derive(Clone, Copy, Debug)]
 pub struct Softmax;
+
+/// `min(max(x, low), high)`, elementwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Clip {
+    low: f32,
+    high: f32,
+}
+
+impl Clip {
+    /// Keeps values from `low` to `high`, both finite.
+    pub fn new(low: f32, high: f32) -> Self {
+        Clip { low, high }
+    }
+}
+
+impl Layer for Clip {
+    fn type_name(&self) -> &'static str {
+        "clip"
+    }
+
+    fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> Result<Value> {
+        let x = ctx.only(x)?;
+        ctx.node(clip::Clip { low: self.low, high: self.high }, &[x])
+    }
+}
 
 macro_rules! layers {
     ($($layer:ident $name:literal $op:expr;)*) => {$(

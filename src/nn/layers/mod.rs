@@ -11,7 +11,7 @@ mod global_pool2d;
 mod merge;
 mod pool2d;
 
-pub use activation::{Relu, Relu6, Sigmoid, Softmax, Softplus, Tanh};
+pub use activation::{Clip, Relu, Relu6, Sigmoid, Softmax, Softplus, Tanh};
 pub use batch_norm::BatchNorm;
 pub use conv2d::Conv2d;
 pub use dense::Dense;

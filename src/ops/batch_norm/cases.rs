@@ -136,8 +136,13 @@ pub(super) fn grad_input() -> Vec<Case> {
 
 pub(super) fn fold() -> Vec<Case> {
     let mut cases = Vec::new();
-    let shapes: [(&str, &[usize]); 5] =
-        [("one", &[1]), ("kernel", &[3, 3, 4, 8]), ("kernel_odd", &[3, 2, 3, 5]), ("depthwise", &[3, 3, 1, 12]), ("dense", &[37, 20])];
+    let shapes: [(&str, &[usize]); 5] = [
+        ("one", &[1]),
+        ("kernel", &[3, 3, 4, 8]),
+        ("kernel_odd", &[3, 2, 3, 5]),
+        ("depthwise", &[3, 3, 1, 12]),
+        ("dense", &[37, 20]),
+    ];
     for (i, (name, shape)) in shapes.into_iter().enumerate() {
         let (seed, c) = (10 * i as u64, last(shape));
         let [mean, variance] = statistics(seed + 2, c);

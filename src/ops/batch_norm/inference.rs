@@ -1,6 +1,6 @@
 //! Batch norm by statistics that are given.
 
-use super::{Channels, Normalise, exact_channel, expect_inputs, normalised_bound, record_normalise};
+use super::{Channels, Normalise, exact_channel, expect_inputs, normalised_bound, oracle, record_normalise, single};
 use crate::error::Result;
 use crate::linalg::Real;
 use crate::op::{Activation, Bound, Buffer, Cost, Cpu, CpuArgs, Op, Recorder, moved_bytes};
@@ -72,8 +72,18 @@ impl Op for BatchNormInference {
 
 impl Cpu for BatchNormInference {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
+        self.run(args, oracle(self.activation));
+    }
+
+    fn cpu_single(&self, args: &mut CpuArgs<'_, f32>) {
+        self.run(args, single(self.activation));
+    }
+}
+
+impl BatchNormInference {
+    fn run<T: Real>(&self, args: &mut CpuArgs<'_, T>, activate: impl Fn(&mut [T]) + Sync) {
         let [mean, variance, gamma, beta] = [1, 2, 3, 4].map(|k| args.x(k));
         let residual = self.residual.then(|| args.x(5));
-        Normalise { mean, variance, gamma, beta, epsilon: self.epsilon }.run(args.x(0), residual, self.activation, args.y(0));
+        Normalise { mean, variance, gamma, beta, epsilon: self.epsilon }.run(args.x(0), residual, activate, args.y(0));
     }
 }

@@ -158,7 +158,8 @@ impl<T: Real> Normalise<'_, T> {
         self.gamma.iter().zip(self.variance).map(|(&gamma, &v)| gamma * (T::ONE / (v + epsilon).sqrt())).collect()
     }
 
-    fn run(&self, x: &[T], residual: Option<&[T]>, activation: Option<Activation>, y: &mut [T]) {
+    /// `activate` is applied to each row.
+    fn run(&self, x: &[T], residual: Option<&[T]>, activate: impl Fn(&mut [T]) + Sync, y: &mut [T]) {
         const BLOCK: usize = 4096;
         let (c, scale) = (self.mean.len(), self.scale());
         // Rows together, so that an activation is applied to more than a few channels.
@@ -173,10 +174,26 @@ impl<T: Real> Normalise<'_, T> {
             if let Some(residual) = residual {
                 y.iter_mut().zip(&residual[start..]).for_each(|(y, &r)| *y += r);
             }
-            if let Some(f) = activation {
-                f.apply(y);
-            }
+            activate(y);
         });
+    }
+}
+
+/// An activation on rows, in double precision.
+fn oracle<T: Real>(activation: Option<Activation>) -> impl Fn(&mut [T]) + Sync {
+    move |row| {
+        if let Some(f) = activation {
+            f.apply(row);
+        }
+    }
+}
+
+/// An activation on rows, in single precision.
+fn single(activation: Option<Activation>) -> impl Fn(&mut [f32]) + Sync {
+    move |row| {
+        if let Some(f) = activation {
+            (f.f32)(row);
+        }
     }
 }
 
@@ -262,12 +279,8 @@ impl Op for BatchNorm {
         let first = Pass::first(rows, c);
         let last = first.last();
         let partial = r.temp(TensorType::f32([first.n_blocks, 2, channels.c]));
-        let constants = sums::Constants {
-            pivot_row: pivot_row(shape),
-            len: rows,
-            correction: self.correction(rows),
-            epsilon: self.epsilon,
-        };
+        let constants =
+            sums::Constants { pivot_row: pivot_row(shape), len: rows, correction: self.correction(rows), epsilon: self.epsilon };
         first.record(r, e.kernel(&SUMS, &[&sums::CHANNEL_SUMS]), &[Buffer::Input(0)], &[partial], constants);
         let kernel = e.kernel(&STATISTICS, &[&ACTIVATION, &sums::CHANNEL_SUMS]);
         let writes = [Buffer::Output(1), Buffer::Output(2), Buffer::Output(3)];
@@ -310,7 +323,8 @@ impl Op for BatchNorm {
         };
         let off: Vec<[f64; 2]> = (0..c).map(off).collect();
         let correction = Running::from_f64(self.correction(rows));
-        let [mean, variance] = [1, 2].map(|o| move |i: usize, off: &[[f64; 2]]| Running::new(b.outputs[o].real()[i], off[i][o - 1]));
+        let [mean, variance] =
+            [1, 2].map(|o| move |i: usize, off: &[[f64; 2]]| Running::new(b.outputs[o].real()[i], off[i][o - 1]));
         let channel = |i: usize| {
             let of = |k: usize| Running::new(b.inputs[k].real()[i], 0.0);
             [mean(i, &off), variance(i, &off), of(1), of(2)]
@@ -336,6 +350,16 @@ impl Op for BatchNorm {
 
 impl Cpu for BatchNorm {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
+        self.run(args, oracle(self.activation));
+    }
+
+    fn cpu_single(&self, args: &mut CpuArgs<'_, f32>) {
+        self.run(args, single(self.activation));
+    }
+}
+
+impl BatchNorm {
+    fn run<T: Real>(&self, args: &mut CpuArgs<'_, T>, activate: impl Fn(&mut [T]) + Sync) {
         let shape = args.x_shape(0);
         let Channels { rows, c } = Channels::checked(shape);
         let (x, gamma, beta) = (args.x(0), args.x(1), args.x(2));
@@ -359,7 +383,7 @@ impl Cpu for BatchNorm {
             variance[i] = if v < T::ZERO { T::ZERO } else { v };
             running[i] = correction * variance[i];
         }
-        Normalise { mean, variance, gamma, beta, epsilon: self.epsilon }.run(x, residual, self.activation, y);
+        Normalise { mean, variance, gamma, beta, epsilon: self.epsilon }.run(x, residual, activate, y);
     }
 }
 
@@ -370,12 +394,7 @@ fn exact_channel(b: &Bound<'_>, first: usize, i: usize) -> [Running; 4] {
 
 /// The list's entries.
 pub static DECLARATIONS: &[Declaration] = &[
-    Declaration {
-        name: "batch_norm",
-        no_gradient: None,
-        shaders: &[&SUMS, &STATISTICS, &BATCH_NORM],
-        cases: cases::batch_norm,
-    },
+    Declaration { name: "batch_norm", no_gradient: None, shaders: &[&SUMS, &STATISTICS, &BATCH_NORM], cases: cases::batch_norm },
     Declaration {
         name: "batch_norm_grad_parameters",
         no_gradient: Some("gradient op: second derivatives are not needed for training"),

@@ -128,6 +128,19 @@ fn setups() -> Vec<Setup> {
             data: |seed, shape| sample::positive(seed, shape),
             ..base("depthwise_7x7_positive", [3, 16, 15, 4], 4, [7, 7])
         },
+        // Large enough for Winograd's way on adapters that the CPU runs, the first in more than one part.
+        Setup {
+            window: Window2d { padding: Padding::all(1), ..Window2d::new([3, 3]) },
+            ..base("winograd_odd", [6, 16, 15, 96], 88, [3, 3])
+        },
+        Setup {
+            window: Window2d {
+                padding: Padding::Explicit { top: 0, bottom: 2, left: 2, right: 0 },
+                ..Window2d::new([3, 3])
+            },
+            data: |seed, shape| sample::positive(seed, shape),
+            ..base("winograd_positive", [1, 20, 22, 128], 128, [3, 3])
+        },
         // Strides with dilations, which the kernels for depthwise convolutions don't do.
         Setup {
             groups: 5,
@@ -157,6 +170,13 @@ impl Setup {
         (self.data)(3, vec![self.c_out])
     }
 
+    /// The case of an op on these data.
+    fn case(&self, op: impl Op, inputs: Vec<Tensor>) -> Case {
+        let case = Case::new(self.name, op, inputs);
+        // Finite differences of many products take long, and the small cases have them.
+        if self.x.iter().product::<usize>() > 40_000 { case.differentiable_by(&[]) } else { case }
+    }
+
     fn dy(&self) -> Tensor {
         let placed = self.window.place(self.x[1], self.x[2]);
         let (h, w) = placed.map_or((1, 1), |p| (p.h_out, p.w_out));
@@ -171,7 +191,7 @@ pub(super) fn conv2d() -> Vec<Case> {
         if i % 2 == 0 {
             inputs.push(s.bias());
         }
-        cases.push(Case::new(s.name, Conv2d::new(s.window, s.groups), inputs));
+        cases.push(s.case(Conv2d::new(s.window, s.groups), inputs));
     }
     for (name, x, c_out, groups) in
         [("residual", [2, 8, 9, 4], 8, 1), ("residual_odd", [1, 7, 6, 3], 5, 1), ("depthwise_residual", [1, 7, 9, 8], 8, 8)]
@@ -202,7 +222,7 @@ pub(super) fn conv2d() -> Vec<Case> {
 pub(super) fn grad_input() -> Vec<Case> {
     let case = |s: Setup| {
         let op = Conv2dGradInput { window: s.window, groups: s.groups, x_shape: s.x.into() };
-        Case::new(s.name, op, vec![s.dy(), s.w()])
+        s.case(op, vec![s.dy(), s.w()])
     };
     setups().into_iter().map(case).collect()
 }
@@ -216,6 +236,6 @@ pub(super) fn grad_weight() -> Vec<Case> {
         groups: 1,
         data: |seed, shape| sample::positive(seed, shape),
     };
-    let case = |s: Setup| Case::new(s.name, Conv2dGradWeight { window: s.window, groups: s.groups }, vec![s.x(), s.dy()]);
+    let case = |s: Setup| s.case(Conv2dGradWeight { window: s.window, groups: s.groups }, vec![s.x(), s.dy()]);
     setups().into_iter().chain([long]).map(case).collect()
 }

@@ -1,6 +1,6 @@
 //! Gradient of a convolution by its input (a transposed convolution).
 
-use super::{Conv2d, Conv2dGradWeight, GRAD_INPUT, depthwise};
+use super::{Conv2d, Conv2dGradWeight, GRAD_INPUT, depthwise, winograd};
 use crate::error::{Error, Result};
 use crate::linalg::{self, Geometry, Matrix, Real, for_each_chunk_with, matmul};
 use crate::op::Buffer::{Input, Output};
@@ -137,6 +137,11 @@ impl Op for Conv2dGradInput {
             depthwise::grad_input(r, &g);
             return Ok(());
         }
+        let gradient = winograd::gradient(&g);
+        if winograd::is_possible(&g) && winograd::is_faster(r, &gradient) {
+            winograd::record(r, &gradient, true, Epilogue::default());
+            return Ok(());
+        }
         let phases = self.phases(&g);
         let gemm = Gemm {
             operand: &GRAD_INPUT,
@@ -144,6 +149,7 @@ impl Op for Conv2dGradInput {
             size: [size[0], size[1], phases.iter().map(|p| p.k).max().unwrap_or(0)],
             phases,
             groups: g.groups,
+            batch: false,
             vector: [c_out_4, c_out_4, c_in_4],
             params: g.params(&["h_in", "w_in", "h_out", "w_out", "c_out", "c_out_group", "stride_h", "stride_w"]),
         };
@@ -156,6 +162,10 @@ impl Op for Conv2dGradInput {
     }
 
     fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
+        let g = self.geometry(b.types)?;
+        if winograd::is_possible(&g) {
+            return Ok(vec![winograd::error_bound(b, &winograd::gradient(&g), true, |_| 0.0)]);
+        }
         b.sum_of_products(self)
     }
 }

@@ -75,6 +75,7 @@ impl Op for Conv2dGradWeight {
             size,
             phases: Vec::new(),
             groups: g.groups,
+            batch: false,
             vector: [c_in_4, c_out_4, c_out_4],
             params: g.params(&[
                 "h_in", "w_in", "c_in", "c_in_group", "h_out", "w_out", "c_out", "k_w", "dilation_h",

@@ -5,6 +5,7 @@ mod cases;
 mod depthwise;
 mod grad_input;
 mod grad_weight;
+mod winograd;
 
 pub use grad_input::Conv2dGradInput;
 pub use grad_weight::Conv2dGradWeight;
@@ -226,12 +227,17 @@ impl Op for Conv2d {
             depthwise::forward(r, &g, epilogue);
             return Ok(());
         }
+        if winograd::is_faster(r, &g) {
+            winograd::record(r, &g, false, epilogue);
+            return Ok(());
+        }
         let gemm = Gemm {
             operand: &CONV2D,
             consts: Vec::new(),
             size,
             phases: Vec::new(),
             groups: g.groups,
+            batch: false,
             vector: [c_in_4, c_out_4, c_out_4],
             params: g.params(&[
                 "h_in", "w_in", "c_in", "c_in_group", "h_out", "w_out", "c_out", "k_w", "stride_h", "stride_w", "dilation_h",
@@ -247,7 +253,18 @@ impl Op for Conv2d {
     }
 
     fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
-        gemm::error_bound(b, &Conv2d { activation: None, ..self.clone() }, self.activation)
+        let linear = Conv2d { activation: None, ..self.clone() };
+        let g = self.geometry(b.types)?;
+        let bounds = if winograd::is_possible(&g) {
+            let has_bias = matmul::has_bias(b.inputs.len(), self.residual);
+            let bias = has_bias.then(|| b.inputs[2].real());
+            let residual = self.residual.then(|| b.inputs[b.inputs.len() - 1].real());
+            let added = |i: usize| bias.map_or(0.0, |b| b[i % g.c_out].abs()) + residual.map_or(0.0, |r| r[i].abs());
+            vec![winograd::error_bound(b, &g, false, added)]
+        } else {
+            b.sum_of_products(&linear)?
+        };
+        gemm::error_bound(b, bounds, &linear, self.activation)
     }
 
     fn with_residual(&self) -> Option<Arc<dyn Op>> {
@@ -313,11 +330,21 @@ static GRAD_WEIGHT: Source = shader!("operand/conv2d_grad_weight");
 
 /// The list's entries.
 pub static DECLARATIONS: &[Declaration] = &[
-    Declaration { name: "conv2d", no_gradient: None, shaders: &[&CONV2D, &matmul::OPERAND, &depthwise::TILE, &depthwise::FORWARD], cases: cases::conv2d },
+    Declaration {
+        name: "conv2d",
+        no_gradient: None,
+        shaders: &[
+            &CONV2D, &matmul::OPERAND, &depthwise::TILE, &depthwise::FORWARD, &winograd::INPUT, &winograd::WEIGHT, &winograd::OUTPUT,
+        ],
+        cases: cases::conv2d,
+    },
     Declaration {
         name: "conv2d_grad_input",
         no_gradient: None,
-        shaders: &[&GRAD_INPUT, &matmul::OPERAND, &depthwise::TILE, &depthwise::GRAD_INPUT],
+        shaders: &[
+            &GRAD_INPUT, &matmul::OPERAND, &depthwise::TILE, &depthwise::GRAD_INPUT, &winograd::INPUT, &winograd::WEIGHT,
+            &winograd::OUTPUT,
+        ],
         cases: cases::grad_input,
     },
     Declaration {
