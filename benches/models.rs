@@ -11,7 +11,7 @@ mod common;
 mod networks;
 
 use common::{Case, Unit};
-use networks::Network;
+use networks::{AnyNetwork, Network, Zoo};
 use std::time::{Duration, Instant};
 use striate::data::Dataset;
 use striate::nn::Model;
@@ -23,18 +23,27 @@ use striate::train::{Fit, Progress};
 fn main() -> anyhow::Result<()> {
     let mut cases = Vec::new();
     for batch in [1, 8, 32, 128, 512] {
-        cases.push(train(Network::Das, batch));
+        cases.push(train(AnyNetwork::Mnist(Network::Das), batch));
     }
-    cases.push(train(Network::Kth, 100));
-    for batch in [1, 8, 32, 128] {
-        cases.push(predict(Network::Das, batch));
+    cases.push(train(AnyNetwork::Mnist(Network::Kth), 100));
+    for batch in [1, 8, 32, 128, 512] {
+        cases.push(predict(AnyNetwork::Mnist(Network::Das), batch));
+    }
+    for network in [Zoo::Resnet18, Zoo::MobilenetV2, Zoo::Vgg16] {
+        cases.push(predict(AnyNetwork::Zoo(network), 1));
+    }
+    for batch in [8, 32, 128] {
+        cases.push(predict(AnyNetwork::Zoo(Zoo::Resnet18), batch));
+    }
+    for (network, batch) in [(Zoo::Resnet18, 8), (Zoo::Resnet18, 64), (Zoo::Resnet50, 64)] {
+        cases.push(train(AnyNetwork::Zoo(network), batch));
     }
     common::run("models", Unit { name: "images/s", size: 1.0 }, cases)
 }
 
-fn train(network: Network, batch: usize) -> Case {
+fn train(network: AnyNetwork, batch: usize) -> Case {
     Case::new(format!("train/{}/batch_{batch}", network.name()), batch as u64, move |device| {
-        let mut model = network.layers().build(device, Seed(1))?;
+        let mut model = network.build(device)?;
         // An epoch has some steps more than a device has in flight.
         let n_batches = (4096 / batch).clamp(4, 16);
         let data = random_data(&model, n_batches * batch)?;
@@ -48,9 +57,9 @@ fn train(network: Network, batch: usize) -> Case {
     })
 }
 
-fn predict(network: Network, batch: usize) -> Case {
+fn predict(network: AnyNetwork, batch: usize) -> Case {
     Case::new(format!("predict/{}/batch_{batch}", network.name()), batch as u64, move |device| {
-        let mut model = network.layers().build(device, Seed(1))?;
+        let mut model = network.build(device)?;
         let images = sample::normal(1, model.input_shape().with_batch(batch));
         Ok(Box::new(move |iterations: u64| {
             let start = Instant::now();

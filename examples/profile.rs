@@ -10,16 +10,16 @@ mod common;
 mod networks;
 
 use clap::Parser;
-use networks::Network;
+use networks::AnyNetwork;
+use striate::Device;
 use striate::train::Fit;
-use striate::{Device, Seed};
 
 /// Shows where the time of a training step goes.
 #[derive(Parser)]
 struct Arguments {
-    /// Which network
-    #[arg(long, value_enum, default_value_t = Network::Das)]
-    model: Network,
+    /// Which network: `das`, `resnet18`, ...
+    #[arg(long, default_value = "das")]
+    model: AnyNetwork,
     /// Samples a step
     #[arg(long, default_value_t = 128)]
     batch: usize,
@@ -41,7 +41,7 @@ fn main() -> anyhow::Result<()> {
         Some(name) => Device::named(name)?,
         None => Device::best()?,
     };
-    let mut model = arguments.model.layers().build(&device, Seed(1))?;
+    let mut model = arguments.model.build(&device)?;
     let profile = if arguments.predict {
         model.profile_prediction(arguments.batch)?
     } else {

@@ -1,4 +1,4 @@
-// y = a op b, elementwise. a, b, y: any shape, equal. An invocation an Element (shared/elements_*), workgroups in a linear grid.
+// y = activate(a op b), elementwise. a, b, y: any shape, equal. An invocation an Element (shared/elements_*), workgroups in a linear grid.
 // Op: Binary, src/ops/binary.rs.
 
 const OPERATION: u32 = 0u; // 0: a + b, 1: a - b, 2: a * b
@@ -36,5 +36,5 @@ fn main(
     if (i >= params.n) {
         return;
     }
-    y[i] = narrow(operate(widen(a[i]), widen(b[i])));
+    y[i] = narrow(activate(operate(widen(a[i]), widen(b[i]))));
 }

@@ -29,7 +29,8 @@
 //!
 //! # Where to look
 //!
-//! - [`nn`]: layers, [`nn::Sequential`], and the [`nn::Model`] that it builds.
+//! - [`nn`]: layers, [`nn::Sequential`], [`nn::Net`] for networks that branch, and the [`nn::Model`] that they build.
+//! - [`zoo`]: networks that made history.
 //! - [`train`]: [`train::Fit`], losses, optimizers, what training reports.
 //! - [`data`]: data sets, MNIST, batches.
 //! - [`Device`]: which GPU, or the CPU.
@@ -64,6 +65,7 @@ pub mod random;
 pub mod selftest;
 pub mod tensor;
 pub mod train;
+pub mod zoo;
 
 pub use device::{Device, Runtime};
 pub use error::{Error, Result};

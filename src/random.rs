@@ -13,7 +13,8 @@ impl Default for Seed {
     }
 }
 
-/// Four random words for a counter of four words.
+/// Four random words for a counter of four words. Inlined, so that loops over counters are compiled to vectors.
+#[inline(always)]
 pub fn pcg4d(counter: [u32; 4]) -> [u32; 4] {
     let mut v = counter.map(|x| x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
     let mix = |v: &mut [u32; 4]| {

@@ -1,4 +1,5 @@
-//! Single ops against PyTorch: outputs and gradients of `tests/goldens/ops.json`, in double precision, and on the devices.
+//! Against PyTorch: outputs and gradients of single ops (`tests/goldens/ops.json`), in double precision and on the devices, and of a
+//! small residual network (`residual.json`), in double precision.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may stop at what they don't expect.
 
 mod common;
@@ -11,11 +12,15 @@ use striate::device::Device;
 use striate::graph::{Graph, Plan};
 use striate::op::{Buf, NodeBuilder, Op, UNIT, Value, gamma};
 use striate::ops::avg_pool2d::AvgPool2d;
-use striate::ops::binary::{Binary, Mul};
+use striate::ops::batch_norm::{BatchNorm, BatchNormInference};
+use striate::ops::binary::{Add, Binary, Mul};
 use striate::ops::conv2d::Conv2d;
+use striate::ops::matmul::Matmul;
 use striate::ops::max_pool2d::MaxPool2d;
 use striate::ops::reduce::{Reduce, Reduction};
+use striate::ops::running_update::RunningUpdate;
 use striate::ops::softmax_cross_entropy::SoftmaxCrossEntropy;
+use striate::ops::unary::{Relu, Unary};
 use striate::tensor::{Padding, Shape, TensorType, Window2d};
 
 /// An array of the file.
@@ -101,6 +106,12 @@ impl Case {
         } else {
             let mut wrt = vec![("x", x)];
             let node: Arc<dyn Op> = match op.as_str() {
+                "batch_norm" => {
+                    for key in ["gamma", "beta"] {
+                        wrt.push((key, input(&mut graph, key, array(key).tensor())));
+                    }
+                    Arc::new(BatchNorm::new(params["epsilon"].as_f64().unwrap(), true))
+                }
                 "conv2d" => {
                     for key in ["w", "b"] {
                         wrt.push((key, input(&mut graph, key, array(key).tensor())));
@@ -112,12 +123,19 @@ impl Case {
                 other => panic!("{other} has no test"),
             };
             let values: Vec<Value> = wrt.iter().map(|(_, v)| *v).collect();
-            let y = graph.add(node, &values).unwrap()[0];
+            let made = graph.add(node, &values).unwrap();
+            let y = made[0];
             // The gradient of sum(y * dy) by y is dy.
             let dy = input(&mut graph, "dy", dy.tensor());
             let product = graph.node(Binary::<Mul>::new(), &[y, dy]).unwrap();
-            outputs.push(("y", y));
-            (wrt, graph.node(Reduce::all(Reduction::Sum, 4), &[product]).unwrap())
+            let rank = graph.info(y).ty.shape.rank();
+            outputs.extend(
+                ["y", "mean", "variance", "running_variance"]
+                    .into_iter()
+                    .zip(made)
+                    .filter(|(key, _)| json["outputs"].get(key).is_some()),
+            );
+            (wrt, graph.node(Reduce::all(Reduction::Sum, rank), &[product]).unwrap())
         };
         let sources: Vec<Value> = wrt.iter().map(|(_, v)| *v).collect();
         let gradients = graph.gradients(loss, &sources).unwrap();
@@ -150,10 +168,14 @@ impl Case {
     /// additions and a division (2.5 ULP), of the largest |x|; its gradient adds up at most 4 of the largest |dy|, each divided. For
     /// cross-entropy: exp is off by (3 + 2 |d|) ULP, of a value that is at most exp(-|d|), so 4 ULP of the sum of up to 7; the
     /// sum's, the logarithm's and the division's roundings come to 16 at most, and products with the targets add 8. Losses are sums
-    /// of numbers up to twice the largest |x|.
+    /// of numbers up to twice the largest |x|. A batch norm's bounds are long formulas, to which parity holds it: 1e-4 of the largest.
     fn tolerance(&self, what: &str) -> f64 {
         let [x, dy] = self.scale;
         match (self.op.as_str(), what) {
+            ("batch_norm", what) => {
+                let (.., want) = self.results.iter().find(|(key, ..)| key == what).unwrap();
+                1e-4 * want.largest()
+            }
             ("avg_pool2d", "y") => gamma(16) * x,
             ("avg_pool2d", _) => gamma(16) * 4.0 * dy,
             ("softmax_cross_entropy", "gradient by x") => 32.0 * UNIT,
@@ -178,7 +200,7 @@ fn cases() -> Vec<Case> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/ops.json");
     let json: Json = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let cases: Vec<Case> = json.as_array().unwrap().iter().map(Case::new).collect();
-    assert!(cases.len() >= 19);
+    assert!(cases.len() >= 22);
     cases
 }
 
@@ -210,5 +232,164 @@ fn on(device: &Device) {
 fn single_precision() {
     for device in common::devices("single_precision") {
         on(&device);
+    }
+}
+
+/// A map of the residual network's arrays.
+fn arrays(json: &Json) -> Vec<(String, Array)> {
+    json.as_object().unwrap().iter().map(|(name, array)| (name.clone(), Array::read(array))).collect()
+}
+
+fn assert_close(what: &str, got: &[f64], want: &Array) {
+    assert_eq!(got.len(), want.data.len(), "{what}");
+    for (i, (&g, &w)) in got.iter().zip(&want.data).enumerate() {
+        assert!((g - w).abs() <= 1e-9 * want.largest(), "{what}, element {i}: {g:e}, PyTorch {w:e}");
+    }
+}
+
+/// The network of `residual.py` on these values of its parameters; `norm` adds a batch norm of this number.
+fn residual(
+    graph: &mut Graph,
+    parameters: &[(String, Value)],
+    x: Value,
+    mut norm: impl FnMut(&mut Graph, usize, Value) -> Value,
+) -> Value {
+    let named = |name: &str| parameters.iter().find(|(n, _)| n == name).unwrap().1;
+    let mut conv_bn = |graph: &mut Graph, i: usize, stride: usize, kernel: usize, x: Value| {
+        let name = if i == 0 { "conv2d/weight".to_string() } else { format!("conv2d_{i}/weight") };
+        let window = Window2d { stride: [stride; 2], padding: Padding::all(kernel / 2), ..Window2d::new([kernel; 2]) };
+        let y = graph.node(Conv2d::new(window, 1), &[x, named(&name)]).unwrap();
+        norm(graph, i, y)
+    };
+    let relu = |graph: &mut Graph, x: Value| graph.node(Unary::<Relu>::new(), &[x]).unwrap();
+    let x = conv_bn(graph, 0, 1, 3, x);
+    let x = relu(graph, x);
+    let y = conv_bn(graph, 1, 2, 3, x);
+    let y = relu(graph, y);
+    let y = conv_bn(graph, 2, 1, 3, y);
+    let shortcut = conv_bn(graph, 3, 2, 1, x);
+    let y = graph.node(Binary::<Add>::new(), &[y, shortcut]).unwrap();
+    let y = relu(graph, y);
+    let y = graph.node(Reduce { reduction: Reduction::Mean, axes: 1..3 }, &[y]).unwrap();
+    graph.node(Matmul::default(), &[y, named("dense/weight"), named("dense/bias")]).unwrap()
+}
+
+fn norm_name(i: usize, part: &str) -> String {
+    if i == 0 { format!("batch_norm/{part}") } else { format!("batch_norm_{i}/{part}") }
+}
+
+fn read_residual() -> Json {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/residual.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// Runs a plan of the graph in double precision on these inputs and states.
+fn run_f64(graph: Graph, outputs: &[Value], feeds: &[(Value, Tensor)], states: &[(String, Tensor)]) -> Vec<Vec<f64>> {
+    let plan = Plan::new(graph, outputs, None).unwrap();
+    let mut runtime = cpu::Runtime::<f64>::new();
+    for (name, tensor) in states {
+        runtime.set_state(name, Buf::from_tensor(tensor));
+    }
+    let mut program = runtime.load(Arc::new(plan));
+    let feeds = feeds.iter().map(|(v, t)| (*v, Buf::from_tensor(t))).collect();
+    runtime.run(&mut program, feeds, None).unwrap();
+    outputs.iter().map(|&v| runtime.fetch(&program, v).real().to_vec()).collect()
+}
+
+/// Outputs, loss, gradients by all parameters and running statistics of a step of training.
+#[test]
+fn a_residual_network_in_training() {
+    let json = read_residual();
+    let mut graph = Graph::new();
+    let (mut feeds, mut parameters, mut states) = (Vec::new(), Vec::new(), Vec::new());
+    let input = |graph: &mut Graph, feeds: &mut Vec<(Value, Tensor)>, name: &str, tensor: Tensor| {
+        let v = graph.input(name, tensor.tensor_type()).unwrap();
+        feeds.push((v, tensor));
+        v
+    };
+    for (name, array) in arrays(&json["parameters"]) {
+        let v = if name.contains("running") {
+            states.push((name.clone(), array.tensor()));
+            graph.state(&name, array.tensor().tensor_type()).unwrap()
+        } else {
+            input(&mut graph, &mut feeds, &name, array.tensor())
+        };
+        parameters.push((name, v));
+    }
+    let x = input(&mut graph, &mut feeds, "x", Array::read(&json["x"]).tensor());
+    let labels: Vec<u32> = json["labels"].as_array().unwrap().iter().map(|l| l.as_u64().unwrap() as u32).collect();
+    let labels = input(&mut graph, &mut feeds, "labels", Tensor::u32([labels.len()], labels).unwrap());
+    let health = input(&mut graph, &mut feeds, "health", Tensor::u32([2], vec![0, 0]).unwrap());
+    let named = |name: &str| parameters.iter().find(|(n, _)| n == name).unwrap().1;
+    let mut running = Vec::new();
+    let y = residual(&mut graph, &parameters, x, |graph, i, x| {
+        let inputs = [x, named(&norm_name(i, "gamma")), named(&norm_name(i, "beta"))];
+        let made = graph.add(Arc::new(BatchNorm::new(1e-5, true)), &inputs).unwrap();
+        for (part, value) in [("running_mean", made[1]), ("running_variance", made[3])] {
+            let name = norm_name(i, part);
+            let new = graph.node(RunningUpdate { momentum: 0.9 }, &[named(&name), value, health]).unwrap();
+            running.push((name, new));
+        }
+        made[0]
+    });
+    let losses = graph.node(SoftmaxCrossEntropy { label_smoothing: 0.0 }, &[y, labels]).unwrap();
+    let loss = graph.node(Reduce::all(Reduction::Mean, 1), &[losses]).unwrap();
+    let gradients = arrays(&json["gradients"]);
+    let wrt: Vec<Value> = gradients.iter().map(|(name, _)| named(name)).collect();
+    let dw = graph.gradients(loss, &wrt).unwrap();
+    let outputs: Vec<Value> = [y, loss].into_iter().chain(dw).chain(running.iter().map(|r| r.1)).collect();
+    for fuse in [false, true] {
+        let mut graph = graph.clone();
+        let n_nodes = graph.nodes().len();
+        if fuse {
+            graph.fuse(&outputs);
+            // Three ReLUs and the sum go into batch norms.
+            assert_eq!(graph.nodes().len(), n_nodes - 4);
+        }
+        let got = run_f64(graph, &outputs, &feeds, &states);
+        assert_close("outputs", &got[0], &Array::read(&json["outputs"]));
+        assert!((got[1][0] - json["loss"].as_f64().unwrap()).abs() < 1e-12);
+        for ((name, want), got) in gradients.iter().zip(&got[2..]) {
+            assert_close(name, got, want);
+        }
+        let after = arrays(&json["after"]);
+        for ((name, _), got) in running.iter().zip(&got[2 + gradients.len()..]) {
+            assert_close(name, got, &after.iter().find(|(n, _)| n == name).unwrap().1);
+        }
+    }
+}
+
+/// Outputs in inference, with batch norms as nodes of their own and taken into the weights.
+#[test]
+fn a_residual_network_in_inference() {
+    let json = read_residual();
+    let mut graph = Graph::new();
+    let (mut parameters, mut values) = (Vec::new(), Vec::new());
+    for (name, array) in arrays(&json["after"]) {
+        parameters.push((name.clone(), graph.input(&name, TensorType::f32(array.shape.clone())).unwrap()));
+        values.push(Buf::Real(array.data));
+    }
+    let images = Array::read(&json["x"]);
+    let x = graph.input("x", TensorType::f32(images.shape)).unwrap();
+    let named = |name: &str| parameters.iter().find(|(n, _)| n == name).unwrap().1;
+    let y = residual(&mut graph, &parameters, x, |graph, i, x| {
+        let of_channels = ["running_mean", "running_variance", "gamma", "beta"].map(|part| named(&norm_name(i, part)));
+        graph.node(BatchNormInference::new(1e-5), &[&[x][..], &of_channels].concat()).unwrap()
+    });
+    for fuse in [false, true] {
+        let mut graph = graph.clone();
+        if fuse {
+            graph.fuse(&[y]);
+            let ops: Vec<&str> = graph.nodes().iter().map(|n| n.op.name()).collect();
+            let want =
+                "batch_norm_fold conv2d batch_norm_fold conv2d batch_norm_fold conv2d batch_norm_fold conv2d reduce matmul";
+            assert_eq!(ops.join(" "), want);
+        }
+        let mut runtime = cpu::Runtime::<f64>::new();
+        let mut program = runtime.load(Arc::new(Plan::new(graph, &[y], None).unwrap()));
+        let of_parameters = parameters.iter().map(|p| p.1).zip(values.iter().cloned());
+        let feeds = of_parameters.chain([(x, Buf::Real(images.data.clone()))]).collect();
+        runtime.run(&mut program, feeds, None).unwrap();
+        assert_close("outputs", runtime.fetch(&program, y).real(), &Array::read(&json["inference"]));
     }
 }

@@ -296,7 +296,8 @@ impl Layer for Twice {
         "twice"
     }
 
-    fn build(&self, ctx: &mut LayerContext<'_>, x: op::Value) -> striate::Result<op::Value> {
+    fn build(&self, ctx: &mut LayerContext<'_>, x: &[op::Value]) -> striate::Result<op::Value> {
+        let x = ctx.only(x)?;
         let len = ctx.shape(x).last();
         let w = ctx.parameter("w", [len, len], Init::Ones)?;
         let y = ctx.node(ops::matmul::Matmul::new(false, false), &[x, w])?;

@@ -13,8 +13,8 @@ use std::time::Instant;
 use striate::data::{self, Dataset};
 use striate::device::{GpuOptions, GpuStats};
 use striate::graph::{Memory, StorageKind};
-use striate::nn::{Conv2d, Init, Model, Sequential};
-use striate::train::{Adadelta, Adam, Fit, MeanSquaredError, Optimizer, Progress, Schedule, Sgd, SoftmaxCrossEntropy};
+use striate::nn::{Conv2d, Init, Model, Net, Sequential};
+use striate::train::{Adadelta, Adam, Fit, MeanSquaredError, Optimizer, Progress, Recompute, Schedule, Sgd, SoftmaxCrossEntropy};
 use striate::{Device, Seed, Tensor, op};
 
 const STEPS: usize = 10;
@@ -164,6 +164,39 @@ fn same_seed_same_bits() {
         let first = run(&device, 1, Progress::Silent);
         assert_eq!(first, run(&device, 1, Progress::Bar), "{device}");
         assert_ne!(first, run(&device, 2, Progress::Silent), "{device}");
+    }
+}
+
+#[test]
+fn recomputing_saves_memory_and_changes_no_bit() {
+    let train = shapes(24);
+    let deep = || {
+        let start = Net::input([6, 6, 1]);
+        let same = || Conv2d::new(8, 3).same();
+        let blocks = (0..12).fold(start, |net, i| match i % 4 {
+            0 => net.layer(same()).relu(),
+            1 => net.layer(same()).tanh().dropout(0.2),
+            2 => net.layer(same().no_bias()).batch_norm().relu(),
+            _ => net.layer(same().no_bias()).batch_norm().add(&net.layer(same())).relu(),
+        });
+        blocks.max_pool2d(2).flatten().dense(3)
+    };
+    for device in devices("recomputing") {
+        let run = |what| {
+            let mut model = deep().build(&device, Seed(5)).unwrap();
+            let fit = || silent(2).batch(8).recompute(what).step_losses();
+            let history = model.fit(&train, fit()).unwrap();
+            let memory = model.summary_for(&fit()).unwrap().training.unwrap().1;
+            (history.step_losses, model.weights().unwrap(), memory.scratch)
+        };
+        let kept = run(Recompute::Nothing);
+        for (what, saves) in [(Recompute::Cheap, 0.1), (Recompute::Checkpoints(1), 0.0), (Recompute::Checkpoints(4), 0.3)] {
+            let again = run(what);
+            assert_eq!((&again.0, &again.1), (&kept.0, &kept.1), "{device}, {what:?}");
+            let saved = 1.0 - again.2 as f64 / kept.2 as f64;
+            println!("{device}, {what:?}: {} bytes instead of {}, {saved:.2} saved", again.2, kept.2);
+            assert!(saved >= saves, "{device}, {what:?}: {saved}");
+        }
     }
 }
 

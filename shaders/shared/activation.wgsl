@@ -19,6 +19,17 @@ fn relu(x: vec4<f32>) -> vec4<f32> {
     return select(x, vec4<f32>(0.0), nonpositive_lanes(x));
 }
 
+// min(max(x, 0), 6).
+fn relu6(x: vec4<f32>) -> vec4<f32> {
+    return select(relu(x), vec4<f32>(6.0), six_lanes(x));
+}
+
+// Lanes from 6 to infinity, by bits so that NaN is not among them.
+fn six_lanes(x: vec4<f32>) -> vec4<bool> {
+    let bits = bitcast<vec4<u32>>(x);
+    return (bits >= vec4<u32>(0x40c00000u)) & (bits <= vec4<u32>(0x7f800000u));
+}
+
 // exp of a negative number only, so that nothing overflows: 1 / (1 + e^-x), or e^x / (1 + e^x) for negative x.
 fn sigmoid(x: vec4<f32>) -> vec4<f32> {
     let e = exp(-abs(x));
@@ -74,6 +85,9 @@ fn activate(x: vec4<f32>) -> vec4<f32> {
         case 4u: {
             return softplus(x);
         }
+        case 5u: {
+            return relu6(x);
+        }
         default: {
             return x;
         }
@@ -96,6 +110,9 @@ fn activate_grad(y: vec4<f32>, dy: vec4<f32>) -> vec4<f32> {
             // 1 - e^-y, which would cancel where y is small.
             let t = hyperbolic_tangent(0.5 * y);
             return dy * ((t + t) / (vec4<f32>(1.0) + t));
+        }
+        case 5u: {
+            return select(dy, vec4<f32>(0.0), nonpositive_lanes(y) | six_lanes(y));
         }
         default: {
             return dy;

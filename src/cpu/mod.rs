@@ -1,7 +1,8 @@
 //! Runs plans on the CPU, in `f32` as a backend or in `f64` as the oracle of tests.
 
 use crate::error::{Error, Result};
-use crate::graph::{Plan, Prepared, StorageKind, Versions};
+use crate::graph::{Plan, Prepared, Step, StorageKind, Versions};
+use crate::linalg::in_pool;
 use crate::op::{Buf, CpuArgs, Precision, Value, View, ViewMut};
 use crate::tensor::TensorType;
 use std::collections::HashMap;
@@ -10,6 +11,9 @@ use web_time::Instant;
 
 /// Is shown the outputs of a step, by its index.
 pub type Observe<'a, T> = &'a mut dyn FnMut(usize, &[Buf<T>]);
+
+/// A plan of up to so many operations, or elements moved, runs on the calling thread: it takes less time than to wake another.
+const SERIAL: u64 = 1 << 18;
 
 /// The states of a model in host memory.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub struct Program<T> {
     storages: Vec<Buf<T>>,
     types: Vec<(Vec<TensorType>, Vec<TensorType>)>,
     prepared: Prepared,
+    /// Whether there is enough to do for more than one thread.
+    parallel: bool,
 }
 
 impl<T: Precision> Default for Runtime<T> {
@@ -52,7 +58,7 @@ impl<T: Precision> Runtime<T> {
                 _ => Buf::zeros_of(s.dtype, s.elements),
             });
         }
-        let types = plan
+        let types: Vec<(Vec<TensorType>, Vec<TensorType>)> = plan
             .steps
             .iter()
             .map(|step| {
@@ -60,7 +66,12 @@ impl<T: Precision> Runtime<T> {
                 (plan.graph.types(&node.inputs), plan.graph.types(&node.outputs))
             })
             .collect();
-        Program { plan, storages, types, prepared: Prepared::default() }
+        let work = |(step, (x, y)): (&Step, &(Vec<_>, Vec<_>))| {
+            let cost = plan.graph.nodes()[step.node].op.cost(x, y);
+            cost.flops.max(cost.bytes / 4)
+        };
+        let parallel = plan.steps.iter().zip(&types).map(work).sum::<u64>() > SERIAL;
+        Program { plan, storages, types, prepared: Prepared::default(), parallel }
     }
 
     /// A state's elements.
@@ -80,12 +91,7 @@ impl<T: Precision> Runtime<T> {
     }
 
     /// Runs the plan once on these inputs. `observe` is called after each step with its index and outputs; with it no step is left out.
-    pub fn run(
-        &mut self,
-        program: &mut Program<T>,
-        feeds: Vec<(Value, Buf<T>)>,
-        mut observe: Option<Observe<'_, T>>,
-    ) -> Result<()> {
+    pub fn run(&mut self, program: &mut Program<T>, feeds: Vec<(Value, Buf<T>)>, observe: Option<Observe<'_, T>>) -> Result<()> {
         let plan = program.plan.clone();
         for (v, data) in feeds {
             let info = plan.graph.info(v);
@@ -97,14 +103,21 @@ impl<T: Precision> Runtime<T> {
             }
         }
         let steps = self.versions.run(&plan, &mut program.prepared);
-        let first = if observe.is_some() { 0 } else { steps.start };
-        for s in first..steps.end {
-            self.step(program, &plan, s);
-            if let Some(observe) = observe.as_mut() {
-                let outputs: Vec<Buf<T>> =
-                    plan.graph.nodes()[plan.steps[s].node].outputs.iter().map(|&v| Buf::copy(self.look(program, v))).collect();
-                observe(s, &outputs);
+        let Some(observe) = observe else {
+            let parallel = program.parallel;
+            let run = || steps.for_each(|s| self.step(program, &plan, s));
+            if parallel {
+                in_pool(run)
+            } else {
+                run()
             }
+            return Ok(());
+        };
+        for s in 0..steps.end {
+            self.step(program, &plan, s);
+            let outputs: Vec<Buf<T>> =
+                plan.graph.nodes()[plan.steps[s].node].outputs.iter().map(|&v| Buf::copy(self.look(program, v))).collect();
+            observe(s, &outputs);
         }
         Ok(())
     }
@@ -113,13 +126,12 @@ impl<T: Precision> Runtime<T> {
     pub fn time_steps(&mut self, program: &mut Program<T>) -> Vec<f64> {
         let plan = program.plan.clone();
         self.versions.run(&plan, &mut program.prepared);
-        let mut seconds = Vec::with_capacity(plan.steps.len());
-        for s in 0..plan.steps.len() {
+        let time = |s| {
             let start = Instant::now();
             self.step(program, &plan, s);
-            seconds.push(start.elapsed().as_secs_f64());
-        }
-        seconds
+            start.elapsed().as_secs_f64()
+        };
+        in_pool(|| (0..plan.steps.len()).map(time).collect())
     }
 
     /// The elements of an output of the plan, after a run.

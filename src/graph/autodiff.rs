@@ -12,6 +12,15 @@ impl Graph {
     /// Adds the gradients of the sum of `loss`'s elements by each of `wrt`, and returns them in that order. The gradient by a value on
     /// which the loss doesn't depend is zero.
     pub fn gradients(&mut self, loss: Value, wrt: &[Value]) -> Result<Vec<Value>> {
+        let scope = self.scope.clone();
+        self.in_gradients = true;
+        let result = self.backward(loss, wrt);
+        self.in_gradients = false;
+        self.set_scope(&scope);
+        result
+    }
+
+    fn backward(&mut self, loss: Value, wrt: &[Value]) -> Result<Vec<Value>> {
         for &v in wrt.iter().chain([&loss]) {
             self.expect(v, "gradient")?;
             self.info(v).ty.expect_dtype("gradient", DType::F32)?;
@@ -30,7 +39,6 @@ impl Graph {
         }
         let mut grads: Vec<Option<Value>> = vec![None; self.values.len()];
         let n_forward = self.nodes.len();
-        let scope = self.scope.clone();
         self.set_scope("loss/gradient");
         if active[loss.0 as usize] {
             let shape = self.info(loss).ty.shape.clone();
@@ -58,8 +66,7 @@ impl Graph {
                 });
             }
         }
-        let result = wrt
-            .iter()
+        wrt.iter()
             .map(|&v| match grads[v.0 as usize] {
                 Some(g) => Ok(g),
                 None => {
@@ -67,8 +74,6 @@ impl Graph {
                     self.node(Fill { value: 0.0, shape }, &[])
                 }
             })
-            .collect::<Result<Vec<Value>>>();
-        self.set_scope(&scope);
-        result
+            .collect()
     }
 }

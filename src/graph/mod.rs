@@ -4,10 +4,12 @@ mod autodiff;
 mod fuse;
 mod memory;
 mod plan;
+mod recompute;
 mod versions;
 
 pub use plan::{Location, Memory, Plan, Step, Storage, StorageKind};
 pub(crate) use plan::{state_mismatch, unknown_state};
+pub use recompute::Recompute;
 pub(crate) use versions::{Prepared, Versions};
 
 use crate::error::{Error, Result};
@@ -53,6 +55,8 @@ pub struct Node {
     pub inputs: Vec<Value>,
     /// Its outputs.
     pub outputs: Vec<Value>,
+    /// Whether it belongs to the backward pass.
+    pub is_gradient: bool,
 }
 
 /// An acyclic graph. A node is added after the nodes that make its inputs, so the order of the nodes is an order of execution.
@@ -61,6 +65,7 @@ pub struct Graph {
     nodes: Vec<Node>,
     values: Vec<ValueInfo>,
     scope: String,
+    in_gradients: bool,
 }
 
 impl Graph {
@@ -162,7 +167,7 @@ impl NodeBuilder for Graph {
         let name = self.scope.clone();
         let outputs: Vec<Value> =
             outputs.into_iter().enumerate().map(|(output, ty)| self.value(ty, Origin::Node { node, output }, &name)).collect();
-        self.nodes.push(Node { name, op, inputs: inputs.to_vec(), outputs: outputs.clone() });
+        self.nodes.push(Node { name, op, inputs: inputs.to_vec(), outputs: outputs.clone(), is_gradient: self.in_gradients });
         Ok(outputs)
     }
 

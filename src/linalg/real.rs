@@ -55,10 +55,16 @@ pub trait Real:
     fn is_nan(self) -> bool;
     /// Whether this is neither a NaN nor infinite.
     fn is_finite(self) -> bool;
+
+    /// The same numbers if they are `f32`.
+    fn singles(v: &mut [Self]) -> Option<&mut [f32]> {
+        let _ = v;
+        None
+    }
 }
 
 macro_rules! real {
-    ($t:ty) => {
+    ($t:ty $(, $singles:item)?) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -99,8 +105,14 @@ macro_rules! real {
             fn is_finite(self) -> bool {
                 <$t>::is_finite(self)
             }
+            $($singles)?
         }
     };
 }
-real!(f32);
+real!(
+    f32,
+    fn singles(v: &mut [f32]) -> Option<&mut [f32]> {
+        Some(v)
+    }
+);
 real!(f64);

@@ -1,13 +1,14 @@
 //! What a layer is, and what it is handed.
 
 use super::Init;
-use super::parameters::{Declared, Pages};
+use super::parameters::{Declared, Kind, Pages};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::op::{NodeBuilder, Op, Value};
 use crate::random::Seed;
 use crate::tensor::{Shape, TensorType};
 use std::fmt::Debug;
+use std::sync::Arc;
 
 /// What a network is built for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -26,11 +27,12 @@ pub trait Layer: Debug + Send + Sync {
     /// The kind of layer (`conv2d`); names of layers that were given none begin with it.
     fn type_name(&self) -> &'static str;
 
-    /// Adds the layer's nodes to the graph and returns its output. `x` is `[n, ..]`, and so must the output be.
+    /// Adds the layer's nodes to the graph and returns its output. `x` are its inputs, each `[n, ..]`, and so must the output be; a
+    /// layer of one input takes it by [`LayerContext::only`].
     ///
     /// # Errors
     /// [`Error::Invalid`] for an input or an option that the layer can't work with. The layer's name is put before it.
-    fn build(&self, ctx: &mut LayerContext<'_>, x: Value) -> Result<Value>;
+    fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> Result<Value>;
 }
 
 /// The graph being built, and what a layer may know of it.
@@ -44,6 +46,7 @@ pub struct LayerContext<'a> {
     pub(super) default_init: Init,
     pub(super) name: &'a str,
     pub(super) index: u32,
+    pub(super) input_names: &'a [&'a str],
 }
 
 /// Where parameters come from.
@@ -69,6 +72,22 @@ impl LayerContext<'_> {
     /// Number of the layer in its network, from 0: a stream of random numbers of its own.
     pub fn index(&self) -> u32 {
         self.index
+    }
+
+    /// Name of the layer that input `i` comes from, or that of the network's input.
+    pub fn input_name(&self, i: usize) -> &str {
+        self.input_names.get(i).copied().unwrap_or_default()
+    }
+
+    /// The input of a layer that takes one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for none and for several.
+    pub fn only(&self, x: &[Value]) -> Result<Value> {
+        match *x {
+            [x] => Ok(x),
+            _ => Err(Error::invalid("inputs", format!("{} ({})", x.len(), self.input_names.join(", ")), "1")),
+        }
     }
 
     /// Seed of the model.
@@ -112,12 +131,20 @@ impl LayerContext<'_> {
         self.graph.node(op, inputs)
     }
 
+    /// Adds a node and returns all its outputs.
+    ///
+    /// # Errors
+    /// Those of [`Op::infer`].
+    pub fn nodes(&mut self, op: impl Op, inputs: &[Value]) -> Result<Vec<Value>> {
+        self.graph.add(Arc::new(op), inputs)
+    }
+
     /// A trainable tensor, f32 of this shape, called `layer/name`.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a dimension of 0, too many elements, a name that the layer already used.
     pub fn parameter(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Value> {
-        Ok(self.pieces(name, shape.into(), init, false)?[0])
+        Ok(self.pieces(name, shape.into(), init, false, Kind::Trained)?[0])
     }
 
     /// A trainable tensor as [`LayerContext::parameter`] makes it, in pieces of whole rows, in order: one piece, or several where the
@@ -126,10 +153,36 @@ impl LayerContext<'_> {
     /// # Errors
     /// As for [`LayerContext::parameter`].
     pub fn parameter_by_rows(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Vec<Value>> {
-        self.pieces(name, shape.into(), init, true)
+        self.pieces(name, shape.into(), init, true, Kind::Trained)
     }
 
-    fn pieces(&mut self, name: &str, shape: Shape, init: Init, by_rows: bool) -> Result<Vec<Value>> {
+    /// A tensor that isn't trained but follows a number of each batch, f32 of this shape, called `layer/name`: a training step makes it
+    /// `momentum` times itself plus `1 - momentum` times what was given to [`LayerContext::follow`]. It is one of the model's weights,
+    /// but no optimizer sees it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a momentum that isn't from 0 to 1, and as for [`LayerContext::parameter`].
+    pub fn running(&mut self, name: &str, shape: impl Into<Shape>, init: Init, momentum: f64) -> Result<Value> {
+        if !(0.0..=1.0).contains(&momentum) {
+            return Err(Error::invalid("momentum", momentum, "0 to 1, the share that is kept at a step"));
+        }
+        Ok(self.pieces(name, shape.into(), init, false, Kind::Running { momentum })?[0])
+    }
+
+    /// Says what [`LayerContext::running`]'s tensor of this name, which need not have been asked for here, takes in at a step of
+    /// training; nothing if the step's loss isn't finite.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name or a shape that the layer didn't ask for when the network was checked, in inference.
+    pub fn follow(&mut self, name: &str, value: Value) -> Result<()> {
+        let full_name = format!("{}/{name}", self.name);
+        match &mut self.parameters {
+            Parameters::Declare(_) => Ok(()),
+            Parameters::Use(pages) => pages.follow(self.graph, &full_name, value),
+        }
+    }
+
+    fn pieces(&mut self, name: &str, shape: Shape, init: Init, by_rows: bool, kind: Kind) -> Result<Vec<Value>> {
         let full_name = format!("{}/{name}", self.name);
         let shape = shape.checked(name)?;
         match &mut self.parameters {
@@ -138,7 +191,7 @@ impl LayerContext<'_> {
                 if declared.iter().any(|d| d.name == full_name) {
                     return Err(Error::invalid("parameter name", name, "one that the layer has not used yet"));
                 }
-                declared.push(Declared { name: full_name.clone(), shape: shape.clone(), init, by_rows });
+                declared.push(Declared { name: full_name.clone(), shape: shape.clone(), init, by_rows, kind });
                 Ok(vec![self.graph.input(&full_name, TensorType::f32(shape))?])
             }
             Parameters::Use(pages) => pages.views_of(self.graph, &full_name, &shape),

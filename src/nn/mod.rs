@@ -1,13 +1,14 @@
 //! Layers, and models made of them.
 //!
-//! The vocabulary is Keras's. A [`Sequential`] takes layers and builds a [`Model`], which predicts, and trains by what [`crate::train`]
-//! adds to it.
+//! The vocabulary is Keras's. A [`Sequential`], or a [`Net`] where layers branch, takes layers and builds a [`Model`], which predicts,
+//! and trains by what [`crate::train`] adds to it.
 
 pub(crate) mod feed;
 mod init;
 mod layer;
 mod layers;
 pub(crate) mod model;
+mod net;
 mod network;
 pub(crate) mod parameters;
 mod predict;
@@ -17,8 +18,12 @@ pub(crate) mod summary;
 
 pub use init::Init;
 pub use layer::{Layer, LayerContext, Mode};
-pub use layers::{AvgPool2d, Conv2d, Dense, Dropout, Flatten, MaxPool2d, Relu, Sigmoid, Softmax, Softplus, Tanh};
+pub use layers::{
+    Add, AvgPool2d, BatchNorm, Clip, Conv2d, Dense, DepthwiseConv2d, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d,
+    MaxPool2d, Relu, Relu6, Sigmoid, Softmax, Softplus, Tanh,
+};
 pub use model::Model;
+pub use net::Net;
 pub use sequential::Sequential;
 pub use size::Size2;
 pub use summary::{LayerSummary, Summary};

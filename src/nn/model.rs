@@ -3,8 +3,8 @@
 use super::Mode;
 use super::feed::{DataPorts, Resident, max_binding_bytes};
 use super::network::Network;
-use super::parameters::{Layout, Pages, Parameter, page_name};
-use super::summary::{LayerSummary, Summary};
+use super::parameters::{Layout, Pages, Parameter};
+use super::summary::Summary;
 use crate::device::{Device, ProgramId, Runtime};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Memory, Plan};
@@ -12,7 +12,8 @@ use crate::op::Value;
 use crate::tensor::{Shape, Tensor, TensorType};
 use std::collections::{BTreeMap, HashMap};
 
-/// A network with its parameters on a device: predicts, evaluates, trains. Made by [`Sequential::build`](super::Sequential::build).
+/// A network with its parameters on a device: predicts, evaluates, trains. Made by [`Sequential::build`](super::Sequential::build) and
+/// [`Net::build`](super::Net::build).
 ///
 /// Methods that wait for the device block; each has an `_async` twin for programs that mustn't.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub struct Model {
     pub(crate) network: Network,
     pub(crate) layout: Layout,
     pub(crate) runtime: Runtime,
-    layers: Vec<LayerSummary>,
+    summary: Summary,
     programs: HashMap<String, Program>,
     pub(super) resident: Vec<Resident>,
     /// Most samples that a run of prediction or evaluation takes at once.
@@ -61,12 +62,13 @@ pub(crate) struct Ports {
 impl Model {
     pub(super) async fn new(network: Network, device: &Device) -> Result<Model> {
         let (declared, layers) = network.declare()?;
+        let summary = Summary::new(&declared, layers);
         let layout = Layout::new(declared, max_binding_bytes(device));
         let mut model = Model {
             network,
             layout,
             runtime: Runtime::new(device),
-            layers,
+            summary,
             programs: HashMap::new(),
             resident: Vec::new(),
             largest_batch: 256,
@@ -79,7 +81,7 @@ impl Model {
     }
 
     async fn initialise(&mut self) -> Result<()> {
-        let mut pages: Vec<Vec<f32>> = self.layout.pages.iter().map(|&len| vec![0.0; len]).collect();
+        let mut pages: Vec<Vec<f32>> = self.layout.pages.iter().map(|page| vec![0.0; page.len]).collect();
         for (i, p) in self.layout.parameters.iter().enumerate() {
             let values = p.init.tensor(&p.shape, self.network.seed, i as u32)?;
             fill(&mut pages, p, values.as_f32()?);
@@ -89,7 +91,7 @@ impl Model {
 
     async fn set_pages(&mut self, pages: Vec<Vec<f32>>) -> Result<()> {
         for (i, page) in pages.into_iter().enumerate() {
-            self.runtime.set_state(&page_name(i), &Tensor::f32([page.len()], page)?).await?;
+            self.runtime.set_state(&self.layout.page_name(i), &Tensor::f32([page.len()], page)?).await?;
         }
         Ok(())
     }
@@ -106,7 +108,7 @@ impl Model {
 
     /// Shape of the output for a sample, without the batch.
     pub fn output_shape(&self) -> &Shape {
-        self.layers.last().map_or(&self.network.input, |l| &l.output)
+        self.summary.layers.last().map_or(&self.network.input, |l| &l.output)
     }
 
     /// Number of classes of a classifier, which has an output for each.
@@ -120,14 +122,14 @@ impl Model {
         }
     }
 
-    /// Number of parameters.
+    /// Number of parameters that training changes; the running means of batch norm are not among them.
     pub fn parameters(&self) -> usize {
-        self.layout.elements()
+        self.summary.trainable
     }
 
     /// The layers with their output shapes, parameters and costs. Print it for a table.
     pub fn summary(&self) -> Summary {
-        Summary { layers: self.layers.clone(), trainable: self.parameters(), non_trainable: 0, training: None }
+        self.summary.clone()
     }
 
     /// Bytes of memory that the model takes on its device now: parameters, the moments of optimizers, data sets, and what its programs
@@ -142,7 +144,7 @@ impl Model {
     }
 
     /// The parameters by name, `layer/weight` and `layer/bias`, in the order of the layers: convolutions `[k_h, k_w, c_in / groups, c_out]`,
-    /// dense layers `[in, out]`.
+    /// dense layers `[in, out]`. The running means of batch norm are among them.
     ///
     /// # Errors
     /// [`Error::Gpu`], [`Error::DeviceLost`].
@@ -154,7 +156,7 @@ impl Model {
     pub async fn weights_async(&mut self) -> Result<Vec<(String, Tensor)>> {
         let mut pages = Vec::with_capacity(self.layout.pages.len());
         for i in 0..self.layout.pages.len() {
-            pages.push(self.runtime.state(&page_name(i)).await?);
+            pages.push(self.runtime.state(&self.layout.page_name(i)).await?);
         }
         let read = |p: &Parameter| {
             let mut values = Vec::with_capacity(p.shape.elements());
@@ -166,7 +168,7 @@ impl Model {
         self.layout.parameters.iter().map(read).collect()
     }
 
-    /// Sets all parameters, in any order.
+    /// Sets all parameters and running means, in any order.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a name that the model doesn't have or that comes twice, for one that is missing, and for a tensor of
@@ -178,7 +180,7 @@ impl Model {
     /// [`Model::set_weights`] for programs that mustn't block.
     pub async fn set_weights_async(&mut self, weights: &[(String, Tensor)]) -> Result<()> {
         let names = || self.layout.parameters.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ");
-        let mut pages: Vec<Vec<f32>> = self.layout.pages.iter().map(|&len| vec![0.0; len]).collect();
+        let mut pages: Vec<Vec<f32>> = self.layout.pages.iter().map(|page| vec![0.0; page.len]).collect();
         let mut seen = vec![false; self.layout.parameters.len()];
         for (name, tensor) in weights {
             let Some(i) = self.layout.parameters.iter().position(|p| p.name == *name) else {

@@ -1,6 +1,7 @@
-//! A chain of named layers, and how it becomes nodes of a graph.
+//! Named layers in an order of execution, and how they become nodes of a graph.
 
 use super::layer::{LayerContext, Parameters, batched};
+use super::net::{Kind, Net, Node};
 use super::parameters::{Declared, Pages};
 use super::summary::LayerSummary;
 use super::{Init, Layer, Mode};
@@ -9,14 +10,28 @@ use crate::graph::{Graph, Origin};
 use crate::op::Value;
 use crate::random::Seed;
 use crate::tensor::{Shape, TensorType};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+/// What the network's input is called in messages and in the summary.
+const INPUT: &str = "input";
 
 /// A layer under its name.
 #[derive(Clone, Debug)]
 pub(super) struct Named {
     pub name: String,
     pub layer: Arc<dyn Layer>,
+    /// What it reads.
+    inputs: Vec<Source>,
+}
+
+/// What a layer reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Source {
+    /// The samples.
+    Input,
+    /// The output of a layer before it, by its index.
+    Layer(usize),
 }
 
 /// What a model is made of, without the parameters' values.
@@ -24,34 +39,73 @@ pub(super) struct Named {
 pub(crate) struct Network {
     /// Shape of a sample.
     pub input: Shape,
+    /// In an order of execution; the last one's output is the network's.
     pub(super) layers: Vec<Named>,
     pub seed: Seed,
     pub init: Init,
 }
 
 impl Network {
-    /// A network of these layers; those without a name get one that nobody has, as Keras gives it: `conv2d`, `conv2d_1`, ...
-    pub fn new(input: Shape, layers: Vec<(Option<String>, Arc<dyn Layer>)>, seed: Seed, init: Init) -> Result<Network> {
-        let mut taken: HashSet<String> = HashSet::new();
-        for name in layers.iter().filter_map(|(name, _)| name.as_ref()) {
-            if name.is_empty() || name.contains('/') || name.chars().any(char::is_control) {
-                return Err(Error::invalid("layer name", format!("'{}'", name.escape_debug()), "a name without '/' in one line"));
+    /// The network that ends in `net`. Layers without a name get one that nobody has, as Keras gives it: `conv2d`, `conv2d_1`, ...
+    pub fn new(net: &Net, seed: Seed) -> Result<Network> {
+        let nodes = in_order(&net.node);
+        let (mut names, mut shape) = (Names::default(), None);
+        for node in &nodes {
+            if let Some(name) = &node.misnamed {
+                let got = format!("'{name}' for a layer that is read already");
+                return Err(Error::invalid("layer name", got, "`.named()` right after the layer"));
             }
-            if !taken.insert(name.clone()) {
-                return Err(Error::invalid("layer name", format!("'{name}' twice"), "different names"));
+            match (&node.kind, &node.name) {
+                (Kind::Input(_), Some(name)) => {
+                    let got = format!("'{name}' before the first layer");
+                    return Err(Error::invalid("layer name", got, "`.named()` after a layer"));
+                }
+                (Kind::Input(_), None) if shape.is_some() => {
+                    return Err(Error::invalid(
+                        "inputs of the network",
+                        "several",
+                        "one `Net::input` that all branches begin at",
+                    ));
+                }
+                (Kind::Input(input), None) => shape = Some(input.clone().checked("input shape")?),
+                (Kind::Layer(_), Some(name)) => {
+                    if name.is_empty() || name.contains('/') || name.chars().any(char::is_control) {
+                        let got = format!("'{}'", name.escape_debug());
+                        return Err(Error::invalid("layer name", got, "a name without '/' in one line"));
+                    }
+                    if !names.taken.insert(name.clone()) {
+                        return Err(Error::invalid("layer name", format!("'{name}' twice"), "different names"));
+                    }
+                }
+                (Kind::Layer(_), None) => {}
             }
         }
-        let mut named = Vec::with_capacity(layers.len());
-        for (name, layer) in layers {
-            let name = name.unwrap_or_else(|| free_name(layer.type_name(), &mut taken));
-            named.push(Named { name, layer });
+        let mut sources: HashMap<*const Node, Source> = HashMap::new();
+        let mut layers = Vec::with_capacity(nodes.len());
+        for node in &nodes {
+            let source = match &node.kind {
+                Kind::Input(_) => Source::Input,
+                Kind::Layer(layer) => {
+                    let name = node.name.clone().unwrap_or_else(|| names.free(layer.type_name()));
+                    let inputs = node.inputs.iter().map(|input| sources[&Arc::as_ptr(input)]).collect();
+                    layers.push(Named { name, layer: Arc::clone(layer), inputs });
+                    Source::Layer(layers.len() - 1)
+                }
+            };
+            sources.insert(Arc::as_ptr(node), source);
         }
-        Ok(Network { input, layers: named, seed, init })
+        let Some(input) = shape else {
+            return Err(Error::invalid("inputs of the network", "none", "layers that begin at a `Net::input`"));
+        };
+        if layers.is_empty() {
+            return Err(Error::invalid("layers", "none", "at least one"));
+        }
+        Ok(Network { input, layers, seed, init: net.init })
     }
 
     /// Name of the last layer.
     pub fn last_name(&self) -> &str {
-        self.layers.last().map_or("input", |l| &l.name)
+        self.layers.last().map_or(INPUT, |l| &l.name)
     }
 
     /// Whether the outputs are probabilities already.
@@ -66,11 +120,12 @@ impl Network {
 
     /// Adds the layers to a graph, on parameters that lie in pages. `step` is the number of the training step, in training.
     pub fn forward(&self, graph: &mut Graph, pages: &mut Pages, mode: Mode, x: Value, step: Option<Value>) -> Result<Value> {
-        let mut y = x;
+        let mut outputs = Vec::with_capacity(self.layers.len());
         for i in 0..self.layers.len() {
-            y = self.layer(i, graph, Parameters::Use(pages), mode, y, step)?;
+            let y = self.layer(i, graph, Parameters::Use(pages), mode, (x, &outputs), step)?;
+            outputs.push(y);
         }
-        Ok(y)
+        Ok(outputs.pop().unwrap_or(x))
     }
 
     /// Checks all layers on a batch of one, and finds out their parameters and costs.
@@ -78,50 +133,98 @@ impl Network {
         let mut graph = Graph::new();
         let mut declared = Vec::new();
         let mut summaries = Vec::with_capacity(self.layers.len());
-        let mut x = graph.input("input", self.input_type(1))?;
-        for (i, Named { name, layer }) in self.layers.iter().enumerate() {
+        let mut outputs = Vec::with_capacity(self.layers.len());
+        let x = graph.input(INPUT, self.input_type(1))?;
+        for (i, Named { name, layer, inputs }) in self.layers.iter().enumerate() {
             let (first_node, first_parameter) = (graph.nodes().len(), declared.len());
-            let y = self.layer(i, &mut graph, Parameters::Declare(&mut declared), Mode::Inference, x, None)?;
+            let y = self.layer(i, &mut graph, Parameters::Declare(&mut declared), Mode::Inference, (x, &outputs), None)?;
+            outputs.push(y);
             let shape = &graph.info(y).ty.shape;
             let nodes = &graph.nodes()[first_node..];
             let flops = |n: &[_]| n.iter().map(|node| graph.cost(node).flops).sum::<u64>();
-            let weighs = |v: &Value| graph.info(*v).origin == Origin::Input && graph.info(*v).name != "input";
-            let weighted: Vec<_> = nodes.iter().filter(|node| node.inputs.iter().any(weighs)).cloned().collect();
+            // Matrices and kernels: a vector of parameters, as of a normalisation, scales or shifts.
+            let is_weight = |v: &Value| {
+                let info = graph.info(*v);
+                *v != x && info.origin == Origin::Input && info.ty.shape.rank() > 1
+            };
+            let weighted: Vec<_> = nodes.iter().filter(|node| node.inputs.iter().any(is_weight)).cloned().collect();
+            let before = if i == 0 { Source::Input } else { Source::Layer(i - 1) };
+            let in_line = *inputs == [before];
             summaries.push(LayerSummary {
                 name: name.clone(),
                 kind: layer.type_name(),
+                inputs: if in_line { Vec::new() } else { inputs.iter().map(|&s| self.name_of(s).to_string()).collect() },
                 output: Shape::from(shape.dims().get(1..).unwrap_or_default()),
                 parameters: declared[first_parameter..].iter().map(|d: &Declared| d.shape.elements()).sum(),
                 flops: flops(nodes),
                 macs: flops(&weighted) / 2,
             });
-            x = y;
         }
         Ok((declared, summaries))
     }
 
+    fn name_of(&self, source: Source) -> &str {
+        match source {
+            Source::Input => INPUT,
+            Source::Layer(i) => &self.layers[i].name,
+        }
+    }
+
+    /// Adds layer `i`. `made` are the samples and the outputs of the layers before it.
     fn layer(
         &self,
         i: usize,
         graph: &mut Graph,
         parameters: Parameters<'_>,
         mode: Mode,
-        x: Value,
+        made: (Value, &[Value]),
         step: Option<Value>,
     ) -> Result<Value> {
-        let Named { name, layer } = &self.layers[i];
-        let n = graph.info(x).ty.shape.dims()[0];
+        let Named { name, layer, inputs } = &self.layers[i];
+        let (input, outputs) = made;
+        let value = |source: &Source| match *source {
+            Source::Input => input,
+            Source::Layer(i) => outputs[i],
+        };
+        let x: Vec<Value> = inputs.iter().map(value).collect();
+        let input_names: Vec<&str> = inputs.iter().map(|&s| self.name_of(s)).collect();
         graph.set_scope(name);
         let (seed, default_init) = (self.seed, self.init);
-        let mut ctx = LayerContext { graph, parameters, mode, step, seed, default_init, name, index: i as u32 };
-        let y = layer.build(&mut ctx, x).map_err(|e| place(e, name))?;
-        let shape = &graph.info(y).ty.shape;
-        if shape.dims().first() != Some(&n) {
-            let want = format!("the batch, {n}, as its first dimension (input {})", batched(&graph.info(x).ty.shape));
+        let input_names = &input_names;
+        let mut ctx = LayerContext { graph, parameters, mode, step, seed, default_init, name, index: i as u32, input_names };
+        let y = layer.build(&mut ctx, &x).map_err(|e| place(e, name))?;
+        let (shape, input_shape) = (&graph.info(y).ty.shape, &graph.info(input).ty.shape);
+        if shape.dims().first() != input_shape.dims().first() {
+            let n = input_shape.dims().first().copied().unwrap_or(1);
+            let want = format!("the batch, {n}, as its first dimension (network's input {})", batched(input_shape));
             return Err(Error::invalid("output shape", shape, want).at(name));
         }
         Ok(y)
     }
+}
+
+/// All nodes below `last` and itself, each after its inputs: those of the first input first.
+fn in_order(last: &Arc<Node>) -> Vec<Arc<Node>> {
+    let mut order = Vec::new();
+    let mut seen: HashSet<*const Node> = HashSet::from([Arc::as_ptr(last)]);
+    // A node and how many of its inputs have been looked at.
+    let mut path: Vec<(&Arc<Node>, usize)> = vec![(last, 0)];
+    while let Some((node, next)) = path.last_mut() {
+        let node = *node;
+        match node.inputs.get(*next) {
+            Some(input) => {
+                *next += 1;
+                if seen.insert(Arc::as_ptr(input)) {
+                    path.push((input, 0));
+                }
+            }
+            None => {
+                order.push(Arc::clone(node));
+                path.pop();
+            }
+        }
+    }
+    order
 }
 
 /// Puts the layer's name before an error, unless the graph already has.
@@ -132,12 +235,23 @@ fn place(error: Error, name: &str) -> Error {
     }
 }
 
-fn free_name(kind: &str, taken: &mut HashSet<String>) -> String {
-    let mut name = kind.to_string();
-    let mut n = 0;
-    while !taken.insert(name.clone()) {
-        n += 1;
-        name = format!("{kind}_{n}");
+/// Gives out names of the form `conv2d`, `conv2d_1`, ... that users haven't taken.
+#[derive(Default)]
+struct Names {
+    taken: HashSet<String>,
+    /// The next number of each kind of layer.
+    next: HashMap<&'static str, usize>,
+}
+
+impl Names {
+    fn free(&mut self, kind: &'static str) -> String {
+        let next = self.next.entry(kind).or_default();
+        loop {
+            let name = if *next == 0 { kind.to_string() } else { format!("{kind}_{next}") };
+            *next += 1;
+            if self.taken.insert(name.clone()) {
+                return name;
+            }
+        }
     }
-    name
 }

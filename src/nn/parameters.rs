@@ -1,4 +1,5 @@
 //! Where parameters lie: next to each other in pages, each no larger than what the device can bind, so that one dispatch updates a page.
+//! What follows statistics of the batches lies in pages of its own, which optimizers don't see.
 
 use super::Init;
 use crate::error::{Error, Result};
@@ -8,6 +9,18 @@ use crate::ops::view::View;
 use crate::tensor::{MAX_ELEMENTS, Shape, TensorType};
 use std::ops::Range;
 
+/// How training changes a tensor of a layer.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Kind {
+    /// By the optimizer.
+    Trained,
+    /// It is a running mean of a number that each batch gives.
+    Running {
+        /// Share that it keeps at a step.
+        momentum: f64,
+    },
+}
+
 /// What a layer asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Declared {
@@ -16,9 +29,10 @@ pub(crate) struct Declared {
     pub init: Init,
     /// Whether it may lie in several pages, each with some of its rows.
     pub by_rows: bool,
+    pub kind: Kind,
 }
 
-/// A parameter and its place.
+/// A parameter or running mean, and its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameter {
     pub name: String,
@@ -26,6 +40,7 @@ pub(crate) struct Parameter {
     pub init: Init,
     /// Its rows in order, in one piece unless it is larger than a page.
     pub pieces: Vec<Piece>,
+    pub kind: Kind,
 }
 
 /// A range of a parameter's rows, in a page.
@@ -55,47 +70,61 @@ impl Parameter {
     }
 }
 
-/// All parameters of a network.
+/// Elements that one dispatch updates.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct PageLayout {
+    pub len: usize,
+    pub kind: Kind,
+}
+
+/// All parameters and running means of a network.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     pub parameters: Vec<Parameter>,
-    /// Elements of each page.
-    pub pages: Vec<usize>,
+    pub pages: Vec<PageLayout>,
 }
 
 impl Layout {
-    /// Fills pages of at most `max_bytes` in order. A parameter that is larger is cut by rows; one that mustn't be gets a page of
+    /// Fills pages of at most `max_bytes` in order, each with what is updated alike. A parameter that is larger is cut by rows; one that mustn't be gets a page of
     /// its own.
     pub fn new(declared: Vec<Declared>, max_bytes: u64) -> Layout {
         let limit = usize::try_from(max_bytes / 4).unwrap_or(usize::MAX).min(MAX_ELEMENTS);
-        let mut pages: Vec<usize> = Vec::new();
-        let mut place = |shape: Shape| {
+        let mut pages: Vec<PageLayout> = Vec::new();
+        let mut place = |shape: Shape, kind: Kind| {
             let len = shape.elements();
-            let at = pages.last().map(|end| end.next_multiple_of(PAGE_ALIGNMENT)).filter(|at| at + len <= limit);
-            let offset = at.unwrap_or(0);
-            if at.is_none() {
-                pages.push(0);
+            let open = pages.iter().rposition(|p| p.kind == kind);
+            let at = open.map(|page| (page, pages[page].len.next_multiple_of(PAGE_ALIGNMENT)));
+            let (page, offset) = at.filter(|(_, offset)| offset + len <= limit).unwrap_or((pages.len(), 0));
+            if page == pages.len() {
+                pages.push(PageLayout { len: 0, kind });
             }
-            if let Some(end) = pages.last_mut() {
-                *end = offset + len;
-            }
-            Piece { page: pages.len() - 1, offset, shape }
+            pages[page].len = offset + len;
+            Piece { page, offset, shape }
         };
         let mut parameters = Vec::with_capacity(declared.len());
-        for Declared { name, shape, init, by_rows } in declared {
-            let pieces = cut_by_rows(&shape, if by_rows { limit } else { usize::MAX }).map(&mut place).collect();
-            parameters.push(Parameter { name, shape, init, pieces });
+        for Declared { name, shape, init, by_rows, kind } in declared {
+            let cut = cut_by_rows(&shape, if by_rows { limit } else { usize::MAX });
+            let pieces = cut.map(|piece| place(piece, kind)).collect();
+            parameters.push(Parameter { name, shape, init, pieces, kind });
         }
         // Whole vectors of four, where that stays below the limit, let an update read and write four elements at once.
-        for len in &mut pages {
+        for PageLayout { len, .. } in &mut pages {
             *len = Some(len.next_multiple_of(4)).filter(|&l| l <= limit).unwrap_or(*len);
         }
         Layout { parameters, pages }
     }
 
-    /// Number of trainable values.
-    pub fn elements(&self) -> usize {
-        self.parameters.iter().map(|p| p.shape.elements()).sum()
+    /// Name of the state that holds a page.
+    pub fn page_name(&self, page: usize) -> String {
+        match self.pages[page].kind {
+            Kind::Trained => format!("parameters/{page}"),
+            Kind::Running { .. } => format!("running/{page}"),
+        }
+    }
+
+    /// The pages of parameters.
+    pub fn trained_pages(&self) -> impl Iterator<Item = usize> {
+        (0..self.pages.len()).filter(|&page| self.pages[page].kind == Kind::Trained)
     }
 }
 
@@ -114,11 +143,6 @@ fn cut_by_rows(shape: &Shape, limit: usize) -> impl Iterator<Item = Shape> {
     })
 }
 
-/// Name of the state that holds a page of parameters.
-pub(crate) fn page_name(page: usize) -> String {
-    format!("parameters/{page}")
-}
-
 /// The pages as states of one graph, and the views of them that are the parameters' pieces.
 #[derive(Debug)]
 pub(crate) struct Pages {
@@ -126,19 +150,19 @@ pub(crate) struct Pages {
     pages: Vec<Option<Value>>,
     /// By parameter, the views of its pieces; none if the graph doesn't read it.
     views: Vec<Vec<Value>>,
+    /// By parameter, the number of the batch that a running mean takes in.
+    followed: Vec<Option<Value>>,
 }
 
 impl Pages {
     pub fn new(layout: Layout) -> Pages {
-        Pages { pages: vec![None; layout.pages.len()], views: vec![Vec::new(); layout.parameters.len()], layout }
+        let n = layout.parameters.len();
+        Pages { pages: vec![None; layout.pages.len()], views: vec![Vec::new(); n], followed: vec![None; n], layout }
     }
 
     /// The views of the pieces of a parameter that was declared under this name with this shape.
     pub fn views_of(&mut self, graph: &mut Graph, name: &str, shape: &Shape) -> Result<Vec<Value>> {
-        let Some(i) = self.layout.parameters.iter().position(|p| p.name == name && p.shape == *shape) else {
-            let known: Vec<String> = self.layout.parameters.iter().map(|p| format!("{} {}", p.name, p.shape)).collect();
-            return Err(Error::invalid("parameter", format!("{name} {shape}"), format!("one of {}", known.join(", "))));
-        };
+        let i = self.index(name, shape)?;
         if self.views[i].is_empty() {
             for piece in self.layout.parameters[i].pieces.clone() {
                 let page = self.page(graph, piece.page)?;
@@ -148,12 +172,42 @@ impl Pages {
         Ok(self.views[i].clone())
     }
 
+    fn index(&self, name: &str, shape: &Shape) -> Result<usize> {
+        self.layout.parameters.iter().position(|p| p.name == name && p.shape == *shape).ok_or_else(|| {
+            let known: Vec<String> = self.layout.parameters.iter().map(|p| format!("{} {}", p.name, p.shape)).collect();
+            Error::invalid("parameter", format!("{name} {shape}"), format!("one of {}", known.join(", ")))
+        })
+    }
+
+    /// Says what a running mean takes in at this step.
+    pub fn follow(&mut self, graph: &Graph, name: &str, value: Value) -> Result<()> {
+        let i = self.index(name, &graph.info(value).ty.shape)?;
+        self.followed[i] = Some(value);
+        Ok(())
+    }
+
+    /// What the running means in a page take in, as first element and value; where nothing was said, their own values, so that they
+    /// stay as they are.
+    pub fn followed_in(&mut self, graph: &mut Graph, page: usize) -> Result<Vec<(usize, Value)>> {
+        let mut values = Vec::new();
+        for (i, p) in self.layout.parameters.clone().iter().enumerate() {
+            for piece in p.pieces.iter().filter(|piece| piece.page == page) {
+                let value = match self.followed[i] {
+                    Some(value) => value,
+                    None => self.views_of(graph, &p.name, &p.shape)?[0],
+                };
+                values.push((piece.offset, value));
+            }
+        }
+        Ok(values)
+    }
+
     /// The state that holds a page.
     pub fn page(&mut self, graph: &mut Graph, page: usize) -> Result<Value> {
         if let Some(value) = self.pages[page] {
             return Ok(value);
         }
-        let value = graph.state(&page_name(page), TensorType::f32([self.layout.pages[page]]))?;
+        let value = graph.state(&self.layout.page_name(page), TensorType::f32([self.layout.pages[page].len]))?;
         self.pages[page] = Some(value);
         Ok(value)
     }
@@ -165,9 +219,10 @@ impl Pages {
         pieces.filter(|(piece, _)| piece.page == page).map(|(piece, &view)| (piece.offset, view)).collect()
     }
 
-    /// All views.
-    pub fn views(&self) -> Vec<Value> {
-        self.views.iter().flatten().copied().collect()
+    /// All views of what an optimizer trains.
+    pub fn trained_views(&self) -> Vec<Value> {
+        let all = self.layout.parameters.iter().zip(&self.views);
+        all.filter(|(p, _)| p.kind == Kind::Trained).flat_map(|(_, views)| views).copied().collect()
     }
 }
 
@@ -175,14 +230,18 @@ impl Pages {
 mod tests {
     use super::*;
 
+    fn declared(name: String, shape: Shape, by_rows: bool) -> Declared {
+        Declared { name, shape, init: Init::Zeros, by_rows, kind: Kind::Trained }
+    }
+
     fn declare(lens: &[usize]) -> Vec<Declared> {
-        let one = |&len: &usize| Declared { name: format!("l{len}/w"), shape: [len].into(), init: Init::Zeros, by_rows: false };
-        lens.iter().map(one).collect()
+        lens.iter().map(|&len| declared(format!("l{len}/w"), [len].into(), false)).collect()
     }
 
     fn places(lens: &[usize], max_elements: u64) -> (Vec<(usize, usize)>, Vec<usize>) {
         let layout = Layout::new(declare(lens), 4 * max_elements);
-        (layout.parameters.iter().map(|p| (p.pieces[0].page, p.pieces[0].offset)).collect(), layout.pages)
+        let places = layout.parameters.iter().map(|p| (p.pieces[0].page, p.pieces[0].offset)).collect();
+        (places, layout.pages.iter().map(|p| p.len).collect())
     }
 
     #[test]
@@ -197,14 +256,28 @@ mod tests {
 
     #[test]
     fn a_matrix_larger_than_a_page_is_cut_by_rows() {
-        let matrix = Declared { name: "fc6/weight".into(), shape: [22, 50].into(), init: Init::Zeros, by_rows: true };
+        let matrix = declared("fc6/weight".into(), [22, 50].into(), true);
         let layout = Layout::new([declare(&[10]), vec![matrix], declare(&[30])].concat(), 4 * 500);
         let piece = |page, offset, shape: [usize; 2]| Piece { page, offset, shape: shape.into() };
         let cut = vec![piece(0, 64, [8, 50]), piece(1, 0, [8, 50]), piece(2, 0, [6, 50])];
         assert_eq!(layout.parameters[1].pieces, cut);
         assert_eq!(layout.parameters[2].pieces, vec![Piece { page: 2, offset: 320, shape: [30].into() }]);
-        assert_eq!(layout.elements(), 10 + 1100 + 30);
         let ranges: Vec<_> = layout.parameters[1].ranges().map(|(_, range)| range).collect();
         assert_eq!(ranges, [0..400, 400..800, 800..1100]);
+    }
+
+    #[test]
+    fn running_means_have_pages_of_their_own() {
+        let running = |momentum| Kind::Running { momentum };
+        let kinds = [Kind::Trained, running(0.9), Kind::Trained, running(0.9), running(0.99)];
+        let mut all = declare(&[10, 20, 30, 40, 50]);
+        all.iter_mut().zip(kinds).for_each(|(d, kind)| d.kind = kind);
+        let layout = Layout::new(all, 1 << 20);
+        let places: Vec<_> = layout.parameters.iter().map(|p| (p.pieces[0].page, p.pieces[0].offset)).collect();
+        assert_eq!(places, [(0, 0), (1, 0), (0, 64), (1, 64), (2, 0)]);
+        let page = |len, kind| PageLayout { len, kind };
+        assert_eq!(layout.pages, [page(96, Kind::Trained), page(104, running(0.9)), page(52, running(0.99))]);
+        assert_eq!(layout.trained_pages().collect::<Vec<_>>(), [0]);
+        assert_eq!((layout.page_name(0), layout.page_name(2)), ("parameters/0".to_string(), "running/2".to_string()));
     }
 }

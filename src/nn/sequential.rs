@@ -1,15 +1,17 @@
 //! The builder of a model whose layers follow each other.
 
-use super::layers::{AvgPool2d, Conv2d, Dense, Dropout, Flatten, MaxPool2d, Relu, Sigmoid, Softmax, Softplus, Tanh};
-use super::network::Network;
-use super::{Init, Layer, Model, Size2};
+use super::layers::{
+    AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d, Relu, Relu6, Sigmoid,
+    Softmax, Softplus, Tanh,
+};
+use super::net::layer_methods;
+use super::{Init, Layer, Model, Net, Size2};
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::random::Seed;
 use crate::tensor::Shape;
-use std::sync::Arc;
 
-/// Layers that follow each other, to be built into a [`Model`].
+/// Layers that follow each other, to be built into a [`Model`]: a [`Net`] without branches.
 ///
 /// Methods such as [`Sequential::conv2d`] add a layer with the usual options; [`Sequential::layer`] adds one with all of them. Mistakes
 /// are reported by [`Sequential::build`].
@@ -28,114 +30,49 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Sequential {
-    input: Shape,
-    layers: Vec<(Option<String>, Arc<dyn Layer>)>,
-    init: Init,
-    /// A name that came before any layer.
-    stray_name: Option<String>,
+    net: Net,
 }
 
 impl Sequential {
     /// No layers yet. `input` is the shape of one sample, without the batch: `[28, 28, 1]` for a grey image, height first.
     pub fn new(input: impl Into<Shape>) -> Self {
-        Sequential { input: input.into(), layers: Vec::new(), init: Init::GlorotUniform, stray_name: None }
+        Sequential { net: Net::input(input) }
     }
 
     /// Initial values of the weights of all layers that don't say otherwise (Glorot-uniform by default, as in Keras).
-    pub fn init(mut self, init: Init) -> Self {
-        self.init = init;
-        self
+    pub fn init(self, init: Init) -> Self {
+        Sequential { net: self.net.init(init) }
     }
 
     /// Adds a layer.
-    pub fn layer(mut self, layer: impl Layer + 'static) -> Self {
-        self.layers.push((None, Arc::new(layer)));
-        self
+    pub fn layer(self, layer: impl Layer + 'static) -> Self {
+        Sequential { net: self.net.layer(layer) }
     }
 
     /// Names the last layer; without it, layers are called `conv2d`, `conv2d_1`, ... as in Keras. Names are in the summary, in
     /// messages and in the names of the weights.
-    pub fn named(mut self, name: &str) -> Self {
-        match self.layers.last_mut() {
-            Some((slot, _)) => *slot = Some(name.to_string()),
-            None => self.stray_name = Some(name.to_string()),
-        }
-        self
+    pub fn named(self, name: &str) -> Self {
+        Sequential { net: self.net.named(name) }
     }
 
-    /// Adds a [`Conv2d`]: stride 1, no padding.
-    pub fn conv2d(self, filters: usize, kernel: impl Into<Size2>) -> Self {
-        self.layer(Conv2d::new(filters, kernel))
-    }
-
-    /// Adds a [`Dense`].
-    pub fn dense(self, units: usize) -> Self {
-        self.layer(Dense::new(units))
-    }
-
-    /// Adds a [`MaxPool2d`] whose stride is its size.
-    pub fn max_pool2d(self, size: impl Into<Size2>) -> Self {
-        self.layer(MaxPool2d::new(size))
-    }
-
-    /// Adds an [`AvgPool2d`] whose stride is its size.
-    pub fn avg_pool2d(self, size: impl Into<Size2>) -> Self {
-        self.layer(AvgPool2d::new(size))
-    }
-
-    /// Adds a [`Relu`].
-    pub fn relu(self) -> Self {
-        self.layer(Relu)
-    }
-
-    /// Adds a [`Sigmoid`].
-    pub fn sigmoid(self) -> Self {
-        self.layer(Sigmoid)
-    }
-
-    /// Adds a [`Tanh`].
-    pub fn tanh(self) -> Self {
-        self.layer(Tanh)
-    }
-
-    /// Adds a [`Softplus`].
-    pub fn softplus(self) -> Self {
-        self.layer(Softplus)
-    }
-
-    /// Adds a [`Softmax`]. A classifier doesn't end with one.
-    pub fn softmax(self) -> Self {
-        self.layer(Softmax)
-    }
-
-    /// Adds a [`Flatten`].
-    pub fn flatten(self) -> Self {
-        self.layer(Flatten)
-    }
-
-    /// Adds a [`Dropout`].
-    pub fn dropout(self, rate: f32) -> Self {
-        self.layer(Dropout::new(rate))
-    }
+    layer_methods!(self: self);
 
     /// Checks the layers and makes the parameters on a device. The same seed gives the same parameters on every device.
     ///
     /// # Errors
-    /// [`Error::Invalid`], with the layer's name, for a layer that can't work on what the one before it gives; for a name that two
-    /// layers have; for no layers at all. [`Error::DoesNotFit`], [`Error::Gpu`], [`Error::DeviceLost`].
+    /// As for [`Net::build`].
     pub fn build(self, device: &Device, seed: Seed) -> Result<Model> {
-        pollster::block_on(self.build_async(device, seed))
+        self.net.build(device, seed)
     }
 
     /// [`Sequential::build`] for programs that mustn't block.
     pub async fn build_async(self, device: &Device, seed: Seed) -> Result<Model> {
-        if let Some(name) = self.stray_name {
-            return Err(Error::invalid("layer name", format!("'{name}' before the first layer"), "`.named()` after a layer"));
-        }
-        if self.layers.is_empty() {
-            return Err(Error::invalid("layers", "none", "at least one"));
-        }
-        let input = self.input.checked("input shape")?;
-        Model::new(Network::new(input, self.layers, seed, self.init)?, device).await
+        self.net.build_async(device, seed).await
+    }
+}
+
+impl From<Sequential> for Net {
+    fn from(sequential: Sequential) -> Net {
+        sequential.net
     }
 }

@@ -1,5 +1,6 @@
 //! The table of a model's layers.
 
+use super::parameters::{Declared, Kind};
 use crate::graph::Memory;
 use crate::tensor::Shape;
 use std::fmt;
@@ -11,9 +12,11 @@ pub struct LayerSummary {
     pub name: String,
     /// The kind of layer.
     pub kind: &'static str,
+    /// Names of the layers that it reads, `input` for the network's input; empty if that is the layer on the line before.
+    pub inputs: Vec<String>,
     /// Shape of its output for one sample.
     pub output: Shape,
-    /// Trainable values.
+    /// Values of its parameters and running means.
     pub parameters: usize,
     /// Floating-point operations of a forward pass on one sample; a multiply-accumulate is two.
     pub flops: u64,
@@ -35,6 +38,14 @@ pub struct Summary {
 }
 
 impl Summary {
+    pub(super) fn new(declared: &[Declared], layers: Vec<LayerSummary>) -> Summary {
+        let count = |trained: bool| {
+            let those = declared.iter().filter(|d| (d.kind == Kind::Trained) == trained);
+            those.map(|d| d.shape.elements()).sum()
+        };
+        Summary { layers, trainable: count(true), non_trainable: count(false), training: None }
+    }
+
     /// Number of all parameters.
     pub fn parameters(&self) -> usize {
         self.trainable + self.non_trainable
@@ -69,6 +80,9 @@ impl fmt::Display for Summary {
             let macs = if l.macs == 0 { String::new() } else { grouped(l.macs) };
             let name = format!("{} ({})", l.name, l.kind);
             row(f, [&name, &format!("(None{shape})"), &grouped(l.parameters as u64), &macs])?;
+            if !l.inputs.is_empty() {
+                writeln!(f, "{}", cut(&format!("  of {}", l.inputs.join(", ")), WIDTH))?;
+            }
         }
         writeln!(f, "{}", "=".repeat(WIDTH))?;
         writeln!(f, "Parameters: {} ({})", grouped(self.parameters() as u64), binary(self.bytes() as u64))?;
@@ -134,6 +148,7 @@ mod tests {
         let layer = LayerSummary {
             name: "ä".repeat(100),
             kind: "conv2d",
+            inputs: vec!["x".repeat(50), "y".repeat(50)],
             output: [usize::MAX / 2; 3].into(),
             parameters: 2_147_483_647,
             flops: 1,

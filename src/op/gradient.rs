@@ -75,6 +75,11 @@ impl<'a> Gradient<'a> {
         Ok(self.builder.add(Arc::new(op), inputs)?[0])
     }
 
+    /// Adds a node and returns all its outputs.
+    pub fn nodes(&mut self, op: impl Op, inputs: &[Value]) -> Result<Vec<Value>> {
+        self.builder.add(Arc::new(op), inputs)
+    }
+
     /// Says that `value` is the gradient by input `i`.
     pub fn set(&mut self, i: usize, value: Value) {
         self.dx[i] = Some(value);

@@ -19,7 +19,7 @@ pub use recorder::{
 use crate::error::{Error, Result};
 use crate::linalg::Real;
 use crate::tensor::TensorType;
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -75,6 +75,12 @@ pub trait Op: CpuErased + Debug + Send + Sync + Any {
         None
     }
 
+    /// An op that makes output 0 again in a pass over memory, and which inputs and outputs of this op it reads: so a backward pass may
+    /// rather make output 0 again than keep it.
+    fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
+        None
+    }
+
     /// For an op that is an activation function: which one, so that a producer can take it into its epilogue.
     fn activation(&self) -> Option<Activation> {
         None
@@ -86,9 +92,28 @@ pub trait Op: CpuErased + Debug + Send + Sync + Any {
         None
     }
 
+    /// Whether this op is the sum of its two inputs, so that the producer of one can add the other in its epilogue.
+    fn is_sum(&self) -> bool {
+        false
+    }
+
     /// This op with one more input, like output 0, that is added to output 0 before any activation, if it can do that in its epilogue
     /// and has no activation yet.
     fn with_residual(&self) -> Option<Arc<dyn Op>> {
+        None
+    }
+
+    /// Whether output 0 is linear in input 1, weights whose last axis is that of output 0, plus input 2, a bias along that axis, if there
+    /// is one: then a scale and a shift of output 0 along that axis can be taken into the weights and the bias.
+    fn has_channel_weights(&self) -> bool {
+        false
+    }
+
+    /// For an op that scales and shifts input 0 along its last axis by the inputs after that: the op that makes weights and bias
+    /// that do so of the weights and, with `bias`, the bias of an op that [`Op::has_channel_weights`]. Its inputs are weights,
+    /// bias, and this op's from input 1 on; its outputs weights and bias.
+    fn fold(&self, bias: bool) -> Option<Arc<dyn Op>> {
+        let _ = bias;
         None
     }
 }
@@ -111,6 +136,12 @@ pub fn expect_inputs(inputs: &[TensorType], names: &[&str]) -> Result<()> {
 pub trait Cpu {
     /// Computes the outputs.
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>);
+
+    /// Computes the outputs in single precision. An op with faster kernels for that has them here; [`Cpu::cpu`] is then the oracle
+    /// alone, and stays plain.
+    fn cpu_single(&self, args: &mut CpuArgs<'_, f32>) {
+        self.cpu(args);
+    }
 }
 
 /// [`Cpu`] with its two types as two methods, which a `dyn Op` needs. Implemented for every [`Cpu`].
@@ -123,7 +154,7 @@ pub trait CpuErased {
 
 impl<O: Cpu> CpuErased for O {
     fn cpu_f32(&self, args: &mut CpuArgs<'_, f32>) {
-        self.cpu(args);
+        self.cpu_single(args);
     }
     fn cpu_f64(&self, args: &mut CpuArgs<'_, f64>) {
         self.cpu(args);
@@ -164,8 +195,8 @@ pub struct Activation {
     pub name: &'static str,
     /// Value of the shader's `ACTIVATION`.
     pub code: u32,
-    /// The function in single precision.
-    pub f32: fn(f32) -> f32,
+    /// Replaces numbers by their function values, in single precision.
+    pub f32: fn(&mut [f32]),
     /// The function in double precision.
     pub f64: fn(f64) -> f64,
     /// Largest slope, which is by how much it can magnify an error of its argument.
@@ -175,12 +206,11 @@ pub struct Activation {
 }
 
 impl Activation {
-    /// Replaces each element by its function value, in the precision that `T` is.
+    /// Replaces each element by its function value, in single precision if `T` is that, else in double.
     pub fn apply<T: Real>(&self, v: &mut [T]) {
-        if TypeId::of::<T>() == TypeId::of::<f32>() {
-            v.iter_mut().for_each(|x| *x = T::from_f32((self.f32)(x.to_f32())));
-        } else {
-            v.iter_mut().for_each(|x| *x = T::from_f64((self.f64)(x.to_f64())));
+        match T::singles(v) {
+            Some(v) => (self.f32)(v),
+            None => v.iter_mut().for_each(|x| *x = T::from_f64((self.f64)(x.to_f64()))),
         }
     }
 }

@@ -3,14 +3,17 @@
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_chunk};
 use crate::op::{
-    Bound, Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, TINY, UNIT,
+    ACTIVATION, Activation, Bound, Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, TINY, UNIT,
     expect_inputs, sample, shader,
 };
 use crate::ops::elements::Elements;
+use crate::ops::matmul::refuse_fused;
 use crate::ops::scale::Scale;
+use crate::ops::unary::{Tanh, activation};
 use crate::tensor::{DType, TensorType};
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 static BINARY: Source = shader!("binary");
 
@@ -110,14 +113,17 @@ macro_rules! rows {
 
 rows! { Add, Sub, Mul }
 
-/// `y = a op b`, elementwise: two f32 tensors of equal shape to one of that shape.
+/// `y = activation(a op b)`, elementwise: two f32 tensors of equal shape to one of that shape.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Binary<R>(PhantomData<R>);
+pub struct Binary<R> {
+    row: PhantomData<R>,
+    activation: Option<Activation>,
+}
 
 impl<R: BinaryRow> Binary<R> {
-    /// The op.
+    /// The op, without activation.
     pub const fn new() -> Self {
-        Binary(PhantomData)
+        Binary { row: PhantomData, activation: None }
     }
 }
 
@@ -144,12 +150,19 @@ impl<R: BinaryRow> Op for Binary<R> {
     }
 
     fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
+        refuse_fused(false, self.activation)?;
         R::gradient(g)
+    }
+
+    fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
+        let op = Binary { activation: self.activation, ..Binary::<R>::new() };
+        Some((Arc::new(op), vec![Buffer::Input(0), Buffer::Input(1)]))
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
         let e = Elements::of(r.y(0).elements());
-        let kernel = e.kernel(&BINARY, &[]).set("OPERATION", R::CODE);
+        let kernel = e.kernel(&BINARY, &[&ACTIVATION]).set("OPERATION", R::CODE);
+        let kernel = kernel.set("ACTIVATION", self.activation.map_or(0, |f| f.code));
         let grid = e.grid(r);
         r.dispatch(kernel, &[Buffer::Input(0), Buffer::Input(1)], &[Buffer::Output(0)], &[("n", e.n())], grid);
         Ok(())
@@ -157,17 +170,50 @@ impl<R: BinaryRow> Op for Binary<R> {
 
     fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
         // One rounding.
-        Ok(b.each(|_, y| UNIT * y.abs() + TINY))
+        let Some(f) = self.activation else { return Ok(b.each(|_, y| UNIT * y.abs() + TINY)) };
+        let (x, z) = (b.inputs[0].real(), b.inputs[1].real());
+        // The activation's own error is taken at an argument that is off by the rounding; its slope covers that.
+        Ok(b.each(|i, y| {
+            let before = R::y(x[i], z[i]);
+            (UNIT * before.abs() + TINY) * f.lipschitz * (1.0 + 16.0 * UNIT) + (f.error)(before, y)
+        }))
+    }
+
+    fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Op>> {
+        self.activation.is_none().then(|| Arc::new(Binary { activation: Some(activation), ..Self::new() }) as Arc<dyn Op>)
+    }
+
+    fn is_sum(&self) -> bool {
+        R::CODE == Add::CODE && self.activation.is_none()
     }
 }
 
 impl<R: BinaryRow> Cpu for Binary<R> {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
+        self.run(args, |y| {
+            if let Some(f) = self.activation {
+                f.apply(y);
+            }
+        });
+    }
+
+    fn cpu_single(&self, args: &mut CpuArgs<'_, f32>) {
+        self.run(args, |y| {
+            if let Some(f) = self.activation {
+                (f.f32)(y);
+            }
+        });
+    }
+}
+
+impl<R: BinaryRow> Binary<R> {
+    fn run<T: Real>(&self, args: &mut CpuArgs<'_, T>, activate: impl Fn(&mut [T]) + Sync) {
         let (a, b) = (args.x(0), args.x(1));
         for_each_chunk(args.y(0), |at, y| {
             for ((y, &a), &b) in y.iter_mut().zip(&a[at..]).zip(&b[at..]) {
                 *y = R::y(a, b);
             }
+            activate(y);
         });
     }
 }
@@ -175,14 +221,18 @@ impl<R: BinaryRow> Cpu for Binary<R> {
 fn cases<R: BinaryRow>() -> Vec<Case> {
     let op = Binary::<R>::new;
     let pair = |seed, shape: &[usize]| vec![sample::normal(seed, shape), sample::normal(seed + 1, shape)];
-    vec![
+    let mut cases = vec![
         Case::new("one", op(), pair(1, &[1, 1])),
         Case::new("scalar_workgroups", op(), pair(3, &[3, 5, 7, 5])),
         Case::new("vec4_workgroups", op(), pair(5, &[2, 11, 5, 12])),
         Case::new("integers", op(), vec![sample::integers(7, [3, 6, 4], 1000), sample::integers(8, [3, 6, 4], 1000)]),
         Case::new("positive", op(), vec![sample::positive(9, [4, 9]), sample::positive(10, [4, 9])]),
         Case::new("random_11", op(), pair(11, &[6, 13])),
-    ]
+    ];
+    if let Some(op) = op().with_activation(activation::<Tanh>()) {
+        cases.push(Case { name: "tanh".to_string(), op, inputs: pair(13, &[5, 7]), differentiable: Vec::new() });
+    }
+    cases
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub fn declarations(list: &[Declaration]) {
         for case in (d.cases)() {
             assert_eq!(case.op.name(), d.name);
             single_precision(d.name, &case);
-            if d.no_gradient.is_none() {
+            if d.no_gradient.is_none() && !case.differentiable.is_empty() {
                 gradient(d.name, &case);
             }
         }

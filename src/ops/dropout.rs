@@ -2,7 +2,7 @@
 //! kept is scaled up in training, and inference has nothing to do.
 
 use crate::error::{Error, Result};
-use crate::linalg::{Real, for_each_row};
+use crate::linalg::{Real, Vectorize, for_each_chunk, vectorized};
 use crate::op::{
     Bound, Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Op, RANDOM, Recorder, Source,
     TINY, UNIT, expect_inputs, sample, shader,
@@ -10,6 +10,7 @@ use crate::op::{
 use crate::ops::elements::Elements;
 use crate::random::{Seed, pcg4d};
 use crate::tensor::{DType, Tensor, TensorType};
+use std::sync::Arc;
 
 static DROPOUT: Source = shader!("dropout");
 
@@ -66,6 +67,10 @@ impl Op for Dropout {
         Ok(())
     }
 
+    fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
+        Some((Arc::new(self.clone()), vec![Buffer::Input(0), Buffer::Input(1)]))
+    }
+
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
         let e = Elements::of(r.y(0).elements());
         let (stream, seed) = self.key();
@@ -92,12 +97,42 @@ impl Cpu for Dropout {
         let (x, step) = (args.x(0), args.x_u32(1)[0]);
         let (stream, seed) = self.key();
         let (threshold, scale) = (self.threshold(), T::from_f32(self.scale()));
-        for_each_row(args.y(0), 4, |block, y| {
-            let words = pcg4d([block as u32, step, stream, seed]);
-            for ((y, &x), word) in y.iter_mut().zip(&x[4 * block..]).zip(words) {
-                *y = if word >= threshold { x * scale } else { T::ZERO };
-            }
+        for_each_chunk(args.y(0), |at, y| {
+            vectorized(Choice { x: &x[at..], y, first: (at / 4) as u32, rest: [step, stream, seed], threshold, scale });
         });
+    }
+}
+
+/// Keeps or drops elements; four share a counter.
+struct Choice<'a, T> {
+    x: &'a [T],
+    y: &'a mut [T],
+    /// Of the counter: its first word for the first elements, and the other three.
+    first: u32,
+    rest: [u32; 3],
+    threshold: u32,
+    scale: T,
+}
+
+impl<T: Real> Vectorize for Choice<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        // Counters are mixed side by side in vectors.
+        const COUNTERS: usize = 16;
+        let [step, stream, seed] = self.rest;
+        let blocks = self.y.chunks_mut(4 * COUNTERS).zip(self.x.chunks(4 * COUNTERS));
+        for (block, (y, x)) in blocks.enumerate() {
+            let first = self.first.wrapping_add((block * COUNTERS) as u32);
+            let mut words = [[0; 4]; COUNTERS];
+            for (i, words) in words.iter_mut().enumerate() {
+                *words = pcg4d([first.wrapping_add(i as u32), step, stream, seed]);
+            }
+            for ((y, &x), &word) in y.iter_mut().zip(x).zip(words.as_flattened()) {
+                *y = if word >= self.threshold { x * self.scale } else { T::ZERO };
+            }
+        }
     }
 }
 

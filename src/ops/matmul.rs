@@ -3,7 +3,7 @@
 use super::gemm::{self, Epilogue, Gemm};
 use super::reduce::{Reduce, Reduction};
 use crate::error::{Error, Result};
-use crate::linalg::{Matrix, Real, for_each_row, matmul};
+use crate::linalg::{Geometry, LONGEST_PANEL, Matrix, Real, conv2d_grad_input, for_each_row, matmul, matmul_few_rows};
 use crate::op::{
     Activation, Bound, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, moved_bytes, sample, shader,
 };
@@ -109,6 +109,10 @@ impl Op for Matmul {
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Op>> {
         self.activation.is_none().then(|| Arc::new(Matmul { activation: Some(activation), ..self.clone() }) as Arc<dyn Op>)
     }
+
+    fn has_channel_weights(&self) -> bool {
+        self.activation.is_none() && !self.residual && !self.transpose_b
+    }
 }
 
 /// The product `C[m, n]` of `A` [m, k] and `B` [k, n], each given that way round or transposed, to record.
@@ -193,19 +197,49 @@ pub(super) fn finish_rows<T: Real>(
     }
 }
 
-impl Cpu for Matmul {
-    fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
+impl Matmul {
+    /// `y = op(a) op(b)`, still without bias and activation.
+    fn multiply<T: Real>(&self, args: &CpuArgs<'_, T>, y: &mut [T]) {
         let types = args.input_types();
         let [m, n, k] = self.size_unchecked(&types[0], &types[1]);
         let a = if self.transpose_a { Matrix::new(args.x(0), m).t() } else { Matrix::new(args.x(0), k) };
         let b = if self.transpose_b { Matrix::new(args.x(1), k).t() } else { Matrix::new(args.x(1), n) };
-        let bias = has_bias(args.n_inputs(), self.residual).then(|| args.x(2));
-        let residual = self.residual.then(|| args.x(args.n_inputs() - 1));
-        let y = args.y(0);
         matmul([m, n, k], a, b, y, n, false, true);
-        if bias.is_some() || self.residual || self.activation.is_some() {
+    }
+
+    /// Bias and residual.
+    fn epilogue_inputs<'a, T: Real>(&self, args: &CpuArgs<'a, T>) -> [Option<&'a [T]>; 2] {
+        let bias = has_bias(args.n_inputs(), self.residual).then(|| args.x(2));
+        [bias, self.residual.then(|| args.x(args.n_inputs() - 1))]
+    }
+}
+
+impl Cpu for Matmul {
+    fn cpu_single(&self, args: &mut CpuArgs<'_, f32>) {
+        // Products of up to so many rows take as long as memory takes to deliver the matrix.
+        const FEW_ROWS: usize = 4;
+        // Of fewer products a sum, packing a transposed matrix by ourselves doesn't pay.
+        const SHORTEST: usize = 256;
+        let (types, y) = (args.input_types(), args.y(0));
+        let [m, n, k] = self.size_unchecked(&types[0], &types[1]);
+        match (self.transpose_a, self.transpose_b) {
+            (false, false) if m <= FEW_ROWS => matmul_few_rows([m, n, k], args.x(0), args.x(1), y),
+            (false, true) if m > FEW_ROWS && (SHORTEST..=LONGEST_PANEL).contains(&k) => {
+                conv2d_grad_input(&Geometry::pointwise(m, n, k), args.x(0), args.x(1), y);
+            }
+            _ => self.multiply(args, y),
+        }
+        let [bias, residual] = self.epilogue_inputs(args);
+        if bias.is_some() || residual.is_some() || self.activation.is_some() {
             for_each_row(y, n, |i, row| finish_rows(row, n, bias, residual.map(|r| &r[i * n..][..n]), self.activation));
         }
+    }
+
+    fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
+        let y = args.y(0);
+        self.multiply(args, y);
+        let [bias, residual] = self.epilogue_inputs(args);
+        finish_rows(y, args.y_shape(0).last(), bias, residual, self.activation);
     }
 }
 
@@ -245,6 +279,10 @@ fn cases() -> Vec<Case> {
         Case::new("seven_rows", Matmul::default(), vec![sample::normal(28, [7, 65]), sample::normal(29, [65, 140])]),
         Case::new("few_columns", Matmul::default(), vec![sample::normal(30, [150, 48]), sample::normal(31, [48, 3])]),
         Case::new("few_columns_tt", Matmul::new(true, true), vec![sample::normal(32, [48, 152]), sample::normal(33, [4, 48])]),
+        Case::new("three_rows", Matmul::default(), vec![sample::normal(34, [3, 133]), sample::normal(35, [133, 530])])
+            .differentiable_by(&[]),
+        Case::new("long_transposed", Matmul::new(false, true), vec![sample::normal(36, [7, 300]), sample::normal(37, [41, 300])])
+            .differentiable_by(&[]),
         Case::new("one_row", Matmul::default(), vec![sample::normal(13, [1, 300]), sample::normal(14, [300, 5])]),
     ];
     for (ta, tb) in [(false, true), (true, false), (true, true)] {

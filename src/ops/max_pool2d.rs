@@ -1,13 +1,14 @@
 //! Max pooling and its gradient.
 
-use super::pool_window::{Pool, WORKGROUP, vector};
+use super::pool_window::{Axis, Pool, WORKGROUP, vector};
 use crate::error::{Error, Result};
-use crate::linalg::{Real, for_each_row, for_each_row_2};
+use crate::linalg::{Real, Vectorize, for_each_row, for_each_row_2, vectorized};
 use crate::op::{
     Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, MAX_ITERATIONS, Op, Oracle, Recorder, Source,
     expect_inputs, moved_bytes, run_f64, sample, shader,
 };
 use crate::tensor::{DType, Padding, Tensor, TensorType, Window2d};
+use std::mem;
 
 /// Order of floats by their bits, in WGSL.
 pub(super) static ORDER: Source = shader!("shared/order");
@@ -97,25 +98,71 @@ impl Cpu for MaxPool2d {
         let pool = Pool::placed(&self.window, h_in, w_in);
         let (x, y, argmax) = (args.x(0), args.y(0), args.y_u32(1));
         let row_len = pool.w.out * c;
+        let positions = |axis: &Axis| (0..axis.out).map(|o| axis.elements(o).collect()).collect::<Vec<Vec<usize>>>();
+        let (rows, columns) = (positions(&pool.h), positions(&pool.w));
         for_each_row_2(y, row_len, argmax, row_len, |row, y, argmax| {
             let (image, h_out) = (row / pool.h.out, row % pool.h.out);
-            let pixels = y.chunks_exact_mut(c).zip(argmax.chunks_exact_mut(c)).enumerate();
-            for (w_out, (y, argmax)) in pixels {
-                let mut first = true;
-                for h in pool.h.elements(h_out) {
-                    for w in pool.w.elements(w_out) {
-                        let at = h * w_in + w;
-                        let x = &x[(image * h_in * w_in + at) * c..][..c];
-                        for ((y, argmax), &x) in y.iter_mut().zip(argmax.iter_mut()).zip(x) {
-                            if first || x > *y || (x.is_nan() && !y.is_nan()) {
-                                (*y, *argmax) = (x, at as u32);
-                            }
-                        }
-                        first = false;
-                    }
-                }
-            }
+            let x = &x[image * h_in * w_in * c..][..h_in * w_in * c];
+            vectorized(RowOfWindows { x, c, w_in, rows: &rows[h_out], columns: &columns, y, argmax });
         });
+    }
+}
+
+/// Channels that are compared at once.
+const LANES: usize = 16;
+
+/// The windows of a row of outputs, in an image `x` with rows of `w_in` pixels: which rows they have, and each one's columns.
+struct RowOfWindows<'a, T> {
+    x: &'a [T],
+    c: usize,
+    w_in: usize,
+    rows: &'a [usize],
+    columns: &'a [Vec<usize>],
+    y: &'a mut [T],
+    argmax: &'a mut [u32],
+}
+
+impl<T: Real> Vectorize for RowOfWindows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self) {
+        let (y, argmax) = (mem::take(&mut self.y), mem::take(&mut self.argmax));
+        let pixels = y.chunks_exact_mut(self.c).zip(argmax.chunks_exact_mut(self.c));
+        for ((y, argmax), columns) in pixels.zip(self.columns) {
+            let (vectors, tail) = y.as_chunks_mut::<LANES>();
+            let (indices, index_tail) = argmax.as_chunks_mut::<LANES>();
+            let first_of_tail = vectors.len() * LANES;
+            for (i, (y, argmax)) in vectors.iter_mut().zip(indices).enumerate() {
+                (*y, *argmax) = self.largest(columns, i * LANES);
+            }
+            for (i, (y, argmax)) in tail.iter_mut().zip(index_tail).enumerate() {
+                ([*y], [*argmax]) = self.largest(columns, first_of_tail + i);
+            }
+        }
+    }
+}
+
+impl<T: Real> RowOfWindows<'_, T> {
+    /// The largest elements in channels `c0..c0 + L`, and where they are.
+    #[inline(always)]
+    fn largest<const L: usize>(&self, columns: &[usize], c0: usize) -> ([T; L], [u32; L]) {
+        let mut largest = ([T::NEG_INFINITY; L], [0; L]);
+        let mut first = true;
+        for &h in self.rows {
+            for &w in columns {
+                let at = h * self.w_in + w;
+                let Some(x) = self.x[at * self.c + c0..].first_chunk::<L>() else { unreachable!("a pixel has all channels") };
+                let (y, argmax) = &mut largest;
+                for i in 0..L {
+                    let larger = first | (x[i] > y[i]) | (x[i].is_nan() & !y[i].is_nan());
+                    y[i] = if larger { x[i] } else { y[i] };
+                    argmax[i] = if larger { at as u32 } else { argmax[i] };
+                }
+                first = false;
+            }
+        }
+        largest
     }
 }
 
@@ -173,12 +220,14 @@ impl Cpu for MaxPool2dGrad {
             let row_start = (h * self.w_in) as u32;
             for h_out in pool.h.windows(h) {
                 let start = (image * pool.h.out + h_out) * out_len;
-                let outputs = argmax[start..][..out_len].iter().zip(&dy[start..][..out_len]).enumerate();
-                for (i, (&at, &dy)) in outputs {
-                    // Wraps to something large for a row above this one.
-                    let w = at.wrapping_sub(row_start) as usize;
-                    if w < self.w_in {
-                        dx[w * c + i % c] += dy;
+                let pixels = argmax[start..][..out_len].chunks_exact(c).zip(dy[start..][..out_len].chunks_exact(c));
+                for (argmax, dy) in pixels {
+                    for (i, (&at, &dy)) in argmax.iter().zip(dy).enumerate() {
+                        // Wraps to something large for a row above this one.
+                        let w = at.wrapping_sub(row_start) as usize;
+                        if w < self.w_in {
+                            dx[w * c + i] += dy;
+                        }
                     }
                 }
             }

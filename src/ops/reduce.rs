@@ -205,7 +205,7 @@ fn add_elements<T: Real>(x: &[T]) -> T {
 }
 
 /// Adds up vectors in pairs.
-fn add_pairs<T: Real>(mut parts: Vec<Vec<T>>) -> Vec<T> {
+pub(crate) fn add_pairs<T: Real>(mut parts: Vec<Vec<T>>) -> Vec<T> {
     while parts.len() > 1 {
         let half = parts.len().div_ceil(2);
         let (to, from) = parts.split_at_mut(half);

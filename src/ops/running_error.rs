@@ -17,6 +17,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// A number that is off by up to `error` already.
+    pub fn new(value: f64, error: f64) -> Running {
+        Running { value, error }
+    }
+
     /// By how much a GPU's value may differ.
     pub fn error(self) -> f64 {
         self.error

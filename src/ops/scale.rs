@@ -8,6 +8,7 @@ use crate::op::{
 };
 use crate::ops::elements::Elements;
 use crate::tensor::{DType, TensorType};
+use std::sync::Arc;
 
 static SCALE: Source = shader!("scale");
 
@@ -37,6 +38,10 @@ impl Op for Scale {
         let dx = g.node(*self, &[dy])?;
         g.set(0, dx);
         Ok(())
+    }
+
+    fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
+        Some((Arc::new(self.clone()), vec![Buffer::Input(0)]))
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {

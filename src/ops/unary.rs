@@ -2,7 +2,7 @@
 //! GEMM can have it as its epilogue too.
 
 use crate::error::Result;
-use crate::linalg::{Real, for_each_chunk};
+use crate::linalg::{Real, for_each_chunk, vectorized};
 use crate::op::{
     ACTIVATION, Activation, Bound, Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder,
     Source, TINY, UNIT, expect_inputs, sample, shader,
@@ -11,6 +11,7 @@ use crate::ops::elements::Elements;
 use crate::tensor::{DType, Tensor, TensorType};
 use std::fmt::Debug;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 static UNARY: Source = shader!("unary");
 static UNARY_GRAD: Source = shader!("unary_grad");
@@ -166,6 +167,41 @@ impl UnaryRow for Softplus {
     }
 }
 
+/// `min(max(x, 0), 6)` (A. Krizhevsky, "Convolutional Deep Belief Networks on CIFAR-10", 2010). NaN stays NaN; the gradient at 0 and 6 is 0
+/// and passes where y is NaN, as in PyTorch.
+#[derive(Debug)]
+pub struct Relu6;
+
+impl UnaryRow for Relu6 {
+    const NAME: &'static str = "relu6";
+    const GRAD_NAME: &'static str = "relu6_grad";
+    const CODE: u32 = 5;
+    const LIPSCHITZ: f64 = 1.0;
+
+    fn y<T: Real>(x: T) -> T {
+        let six = T::from_f64(6.0);
+        if x <= T::ZERO {
+            T::ZERO
+        } else if x >= six {
+            six
+        } else {
+            x
+        }
+    }
+
+    fn dx<T: Real>(y: T, dy: T) -> T {
+        if y <= T::ZERO || y >= T::from_f64(6.0) { T::ZERO } else { dy }
+    }
+
+    fn error(_: f64, _: f64) -> f64 {
+        0.0
+    }
+
+    fn grad_error(_: f64, _: f64) -> f64 {
+        0.0
+    }
+}
+
 /// Makes the list's entries from the rows.
 macro_rules! rows {
     ($($row:ident),* $(,)?) => {
@@ -192,11 +228,14 @@ macro_rules! rows {
     };
 }
 
-rows! { Relu, Sigmoid, Tanh, Softplus }
+rows! { Relu, Sigmoid, Tanh, Softplus, Relu6 }
 
 /// The row as an [`Activation`], for a kernel to take into its epilogue.
 pub fn activation<R: UnaryRow>() -> Activation {
-    Activation { name: R::NAME, code: R::CODE, f32: R::y::<f32>, f64: R::y::<f64>, lipschitz: R::LIPSCHITZ, error: R::error }
+    fn map<R: UnaryRow>(v: &mut [f32]) {
+        vectorized(|| v.iter_mut().for_each(|x| *x = R::y(*x)));
+    }
+    Activation { name: R::NAME, code: R::CODE, f32: map::<R>, f64: R::y::<f64>, lipschitz: R::LIPSCHITZ, error: R::error }
 }
 
 /// `y = f(x)`, elementwise: f32 of any shape to the same.
@@ -232,6 +271,10 @@ impl<R: UnaryRow> Op for Unary<R> {
         let dx = g.node(UnaryGrad::<R>::new(), &[y, dy])?;
         g.set(0, dx);
         Ok(())
+    }
+
+    fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
+        Some((Arc::new(Unary::<R>::new()), vec![Buffer::Input(0)]))
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
@@ -343,6 +386,8 @@ fn grad_cases<R: UnaryRow>() -> Vec<Case> {
         Case::new("odd", op(), vec![sample::positive(1, [3, 5, 7]), sample::normal(2, [3, 5, 7])]),
         Case::new("vec4_workgroups", op(), vec![sample::positive(3, [2, 11, 5, 12]), sample::normal(4, [2, 11, 5, 12])]),
         Case::new("zeros", op(), vec![sample::integers(5, [19, 17], 1), sample::normal(6, [19, 17])]),
+        // Where relu6 ends.
+        Case::new("large", op(), vec![row(&[6.0, 5.75, 7.0, 0.25]), row(&[3.0, 1.0, -1.0, 2.0])]),
         Case::new("nan", op(), vec![row(&[f32::NAN, 0.5, -f32::NAN, 0.0]), row(&[3.0, f32::NAN, -1.0, 2.0])]),
         Case::new("random_7", op(), vec![sample::positive(7, [2, 6, 7]), sample::normal(8, [2, 6, 7])]),
     ]

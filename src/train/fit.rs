@@ -4,6 +4,7 @@ use super::optimizer::{Adam, Optimizer};
 use super::{Loss, Progress, Schedule, SoftmaxCrossEntropy};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
+use crate::graph::Recompute;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -27,11 +28,12 @@ pub struct Fit {
     pub(super) progress: Progress,
     pub(super) stop_flag: Option<Arc<AtomicBool>>,
     pub(super) step_losses: bool,
+    pub(super) recompute: Recompute,
 }
 
 impl Fit {
     /// Passes over the training set. The other settings: batches of 32 (as in Keras), [`Adam::default`], a constant learning rate,
-    /// [`SoftmaxCrossEntropy`], no validation, shuffled, [`Progress::Auto`].
+    /// [`SoftmaxCrossEntropy`], no validation, shuffled, [`Progress::Auto`], [`Recompute::Cheap`].
     pub fn epochs(epochs: usize) -> Fit {
         Fit {
             epochs,
@@ -44,6 +46,7 @@ impl Fit {
             progress: Progress::Auto,
             stop_flag: None,
             step_losses: false,
+            recompute: Recompute::Cheap,
         }
     }
 
@@ -101,6 +104,12 @@ impl Fit {
         self
     }
 
+    /// What the backward pass makes again instead of keeping it: less memory for more work. The numbers are the same bits.
+    pub fn recompute(mut self, recompute: Recompute) -> Fit {
+        self.recompute = recompute;
+        self
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         if self.epochs == 0 {
             return Err(Error::invalid("epochs", 0, "at least 1"));
@@ -109,6 +118,9 @@ impl Fit {
             return Err(Error::invalid("batch size", 0, "at least 1"));
         }
         self.optimizer.check().map_err(|e| e.at(self.optimizer.name()))?;
+        if self.recompute == Recompute::Checkpoints(0) {
+            return Err(Error::invalid("checkpoints", "every 0th place", "at least every 1st"));
+        }
         self.schedule.check()?;
         self.loss.check()
     }

@@ -12,6 +12,7 @@ mod run;
 mod schedule;
 mod step;
 
+pub use crate::graph::Recompute;
 pub use fit::{Epoch, Fit, History, Score};
 pub use loss::{Loss, MeanSquaredError, SoftmaxCrossEntropy, Target};
 pub use optimizer::{Adadelta, Adam, Optimizer, Page, Sgd};

@@ -6,7 +6,6 @@ use crate::graph::{Graph, Plan};
 use crate::nn::Model;
 use crate::nn::feed::{DataPorts, add_host_batch};
 use crate::nn::model::Ports;
-use crate::nn::parameters::page_name;
 use crate::nn::summary::{cut, grouped};
 use crate::op::{Cost, Value};
 use crate::ops::matmul::Matmul;
@@ -103,7 +102,7 @@ impl Model {
         fit.check()?;
         let classes = self.check_outputs(&*fit.loss)?;
         let samples = |graph: &mut Graph| add_host_batch(graph, self.input_shape(), fit.batch);
-        let (plan, ports) = self.plan_step(fit.batch, samples, &*fit.optimizer, &*fit.loss, false)?;
+        let (plan, ports) = self.plan_step(fit.batch, samples, fit)?;
         let mut random = Stream::new(Seed(0), 0);
         let mut feeds = Vec::new();
         if let Some(DataPorts::Samples { images, labels }) = ports.data {
@@ -147,7 +146,7 @@ impl Model {
         // States of its own.
         let mut runtime = Runtime::new(&device);
         for page in 0..self.layout.pages.len() {
-            let name = page_name(page);
+            let name = self.layout.page_name(page);
             runtime.set_state(&name, &self.runtime.state(&name).await?).await?;
         }
         let mut steps = describe(&plan);

@@ -142,9 +142,10 @@ impl Training<'_> {
     async fn load(&mut self, n: usize) -> Result<Program> {
         let (train, source, fit) = (self.train, self.source, self.fit);
         let kept = if fit.step_losses { ", loss kept" } else { "" };
-        let key = format!("train {n}, {}, {:?}, {}{kept}", fit.optimizer.key(), fit.loss, source.key(train));
+        let what = format!("{}, {:?}, {:?}{kept}", fit.optimizer.key(), fit.loss, fit.recompute);
+        let key = format!("train {n}, {what}, {}", source.key(train));
         let batch = move |graph: &mut _| add_batch(graph, train, source, n);
-        self.model.program(key, |model| model.plan_step(n, batch, &*fit.optimizer, &*fit.loss, fit.step_losses)).await
+        self.model.program(key, |model| model.plan_step(n, batch, fit)).await
     }
 
     async fn step(&mut self, indices: &[u32], history: &mut History) -> Result<()> {

@@ -6,12 +6,14 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Plan};
 use crate::nn::feed::{Batch, Source, add_batch, add_host_batch};
 use crate::nn::model::Ports;
+use crate::nn::parameters::{Kind, Pages};
 use crate::nn::{Mode, Model, Summary};
 use crate::op::{NodeBuilder, Value};
 use crate::ops::accuracy::Accuracy;
 use crate::ops::gather_rows::GatherRows;
 use crate::ops::pack::Pack;
 use crate::ops::reduce::{Reduce, Reduction};
+use crate::ops::running_update::RunningUpdate;
 use crate::ops::track::{MAX_BATCH, Track};
 use crate::tensor::{Tensor, TensorType};
 use std::collections::HashMap;
@@ -107,15 +109,14 @@ impl Model {
         Ok(classes)
     }
 
-    /// The training step on batches of `n`. With `keep_loss` its mean loss can be fetched.
+    /// The training step on batches of `n`. Its mean loss can be fetched if [`Fit::step_losses`] asked for it.
     pub(super) fn plan_step(
         &self,
         n: usize,
         add_batch: impl FnOnce(&mut Graph) -> Result<Batch>,
-        optimizer: &dyn Optimizer,
-        loss: &dyn Loss,
-        keep_loss: bool,
+        fit: &Fit,
     ) -> Result<(Plan, Ports)> {
+        let (optimizer, loss, keep_loss) = (&*fit.optimizer, &*fit.loss, fit.step_losses);
         if n > MAX_BATCH {
             return Err(Error::invalid("batch size", n, format!("at most {MAX_BATCH}")));
         }
@@ -126,16 +127,17 @@ impl Model {
         let (y, mut pages) = self.forward(&mut graph, Mode::Training, batch.images, Some(step))?;
         let (each, correct) = add_loss(&mut graph, y, batch.labels, loss)?;
         let mean = graph.node(Reduce::all(Reduction::Mean, 1), &[each])?;
-        let views = pages.views();
+        let views = pages.trained_views();
         if views.is_empty() {
             return Err(Error::invalid("parameters", "none", "a layer with parameters, to train"));
         }
         let gradients: HashMap<Value, Value> = views.iter().copied().zip(graph.gradients(mean, &views)?).collect();
         // Before the updates: they do nothing where the loss is found not to be finite.
         let health = TRAINING.add(&mut graph, each, correct, step)?;
-        for page in 0..self.layout.pages.len() {
+        self.add_running_updates(&mut graph, &mut pages, health)?;
+        for page in self.layout.trained_pages() {
             graph.set_scope(optimizer.name());
-            let len = self.layout.pages[page];
+            let len = self.layout.pages[page].len;
             let (mut offsets, mut parts) = (Vec::new(), Vec::new());
             for (offset, view) in pages.pieces_in(page) {
                 offsets.push(offset);
@@ -152,15 +154,29 @@ impl Model {
         let kept = [mean];
         let outputs = if keep_loss { &kept[..] } else { &[] };
         graph.fuse(outputs);
+        graph.recompute(fit.recompute, outputs);
         let plan = self.device().plan(graph, outputs).map_err(|e| hint(e, n))?;
         let y = keep_loss.then_some(mean);
         Ok((plan, Ports { data: Some(batch.ports), step: Some(step), hyper: Some(hyper), y, ..Ports::default() }))
     }
 
+    /// The updates of the running means by what the layers said that they follow. They do nothing unless `health` is good.
+    fn add_running_updates(&self, graph: &mut Graph, pages: &mut Pages, health: Value) -> Result<()> {
+        for (page, layout) in self.layout.pages.iter().enumerate() {
+            let Kind::Running { momentum } = layout.kind else { continue };
+            graph.set_scope("running");
+            let (offsets, values): (Vec<_>, Vec<_>) = pages.followed_in(graph, page)?.into_iter().unzip();
+            let new = graph.node(Pack { offsets, len: layout.len }, &values)?;
+            let running = pages.page(graph, page)?;
+            graph.node(RunningUpdate { momentum }, &[running, new, health])?;
+        }
+        Ok(())
+    }
+
     /// Sets the optimizer's moments to zero.
     pub(super) async fn reset_moments(&mut self, optimizer: &dyn Optimizer) -> Result<()> {
-        for page in 0..self.layout.pages.len() {
-            let zeros = Tensor::zeros(&TensorType::f32([self.layout.pages[page]]));
+        for page in self.layout.trained_pages() {
+            let zeros = Tensor::zeros(&TensorType::f32([self.layout.pages[page].len]));
             for name in optimizer.moments() {
                 self.runtime.set_state(&moment_name(optimizer, name, page), &zeros).await?;
             }
@@ -191,7 +207,7 @@ impl Model {
         fit.check()?;
         self.check_outputs(&*fit.loss)?;
         let samples = |graph: &mut Graph| add_host_batch(graph, self.input_shape(), fit.batch);
-        let (plan, _) = self.plan_step(fit.batch, samples, &*fit.optimizer, &*fit.loss, false)?;
+        let (plan, _) = self.plan_step(fit.batch, samples, fit)?;
         Ok(Summary { training: Some((fit.batch, plan.memory())), ..self.summary() })
     }
 }

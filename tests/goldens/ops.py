@@ -97,6 +97,21 @@ def pool2d(op, name, seed, x, kernel, stride, padding=0, ceil=False, ties=False)
     return case(op, name, params, inputs, run, seed=seed)
 
 
+def batch_norm(name, seed, x, epsilon, offset=0):
+    """Outputs: y, the batch's mean, and its variance, biased and unbiased."""
+    rng = np.random.default_rng(seed)
+    c = x[-1]
+
+    def run(x, gamma, beta):
+        rows = x.reshape(-1, c)
+        y = F.batch_norm(rows, None, None, gamma, beta, training=True, eps=epsilon).reshape(x.shape)
+        return y, rows.mean(0), rows.var(0, unbiased=False), rows.var(0)
+
+    inputs = {"x": quarters(rng, *x) + offset, "gamma": quarters(rng, c, low=1), "beta": quarters(rng, c)}
+    outputs = ("y", "mean", "variance", "running_variance")
+    return case("batch_norm", name, {"epsilon": epsilon}, inputs, run, seed=seed, outputs=outputs)
+
+
 def softmax_cross_entropy(name, seed, n, classes, smoothing=0.0, soft=False, factor=1):
     """Outputs: the mean over the batch, which the gradient is of, and each sample's loss."""
     rng = np.random.default_rng(seed)
@@ -141,6 +156,9 @@ def cases():
     yield pool2d("avg_pool2d", "padding_not_counted", 21, (2, 7, 8, 3), 3, 2, 1)
     yield pool2d("avg_pool2d", "ceil", 22, (1, 7, 7, 2), 2, 2, ceil=True)
     yield pool2d("avg_pool2d", "overlapping_ceil_padded", 23, (1, 8, 6, 2), 3, 2, 1, ceil=True)
+    yield batch_norm("images", 25, (3, 4, 5, 6), 1e-5)
+    yield batch_norm("rows", 26, (7, 5), 1e-3)
+    yield batch_norm("large_mean", 27, (2, 5, 3, 4), 1e-3, offset=1000)
     yield softmax_cross_entropy("classes", 31, 4, 7)
     yield softmax_cross_entropy("label_smoothing", 32, 5, 7, smoothing=0.1)
     yield softmax_cross_entropy("soft_labels", 33, 4, 6, soft=True)

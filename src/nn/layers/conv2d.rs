@@ -26,6 +26,12 @@ impl Conv2d {
         Conv2d { filters, window: Window2d::new(kernel.into().0), groups: 1, bias: true, init: None }
     }
 
+    /// The same with another number of filters.
+    pub(super) fn filters(mut self, filters: usize) -> Self {
+        self.filters = filters;
+        self
+    }
+
     /// Pads with zeros so that at stride 1 the output is as large as the input ([`Padding::Same`]).
     pub fn same(self) -> Self {
         self.padding(Padding::Same)
@@ -73,7 +79,8 @@ impl Layer for Conv2d {
         "conv2d"
     }
 
-    fn build(&self, ctx: &mut LayerContext<'_>, x: Value) -> Result<Value> {
+    fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> Result<Value> {
+        let x = ctx.only(x)?;
         let [_, h_in, w_in, c_in] = image(ctx.shape(x))?;
         if self.filters == 0 {
             return Err(Error::invalid("filters", 0, "at least 1"));

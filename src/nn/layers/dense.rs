@@ -43,7 +43,8 @@ impl Layer for Dense {
         "dense"
     }
 
-    fn build(&self, ctx: &mut LayerContext<'_>, x: Value) -> Result<Value> {
+    fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> Result<Value> {
+        let x = ctx.only(x)?;
         let &[_, len] = ctx.shape(x).dims() else {
             let want = "2 dimensions [n, features]; add `.flatten()` before this layer";
             return Err(Error::invalid("input shape", batched(ctx.shape(x)), want));

@@ -24,7 +24,8 @@ impl Layer for Dropout {
         "dropout"
     }
 
-    fn build(&self, ctx: &mut LayerContext<'_>, x: Value) -> Result<Value> {
+    fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> Result<Value> {
+        let x = ctx.only(x)?;
         if !(0.0..1.0).contains(&self.rate) {
             return Err(Error::invalid("rate", self.rate, "0 to less than 1, the share to drop"));
         }

@@ -15,7 +15,8 @@ impl Layer for Flatten {
         "flatten"
     }
 
-    fn build(&self, ctx: &mut LayerContext<'_>, x: Value) -> Result<Value> {
+    fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> Result<Value> {
+        let x = ctx.only(x)?;
         let n = ctx.batch(x);
         let len = ctx.shape(x).elements() / n;
         ctx.node(View::reshape([n, len]), &[x])

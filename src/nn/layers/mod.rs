@@ -1,17 +1,25 @@
 //! The layers.
 
 mod activation;
+mod batch_norm;
 mod conv2d;
 mod dense;
+mod depthwise_conv2d;
 mod dropout;
 mod flatten;
+mod global_pool2d;
+mod merge;
 mod pool2d;
 
-pub use activation::{Relu, Sigmoid, Softmax, Softplus, Tanh};
+pub use activation::{Clip, Relu, Relu6, Sigmoid, Softmax, Softplus, Tanh};
+pub use batch_norm::BatchNorm;
 pub use conv2d::Conv2d;
 pub use dense::Dense;
+pub use depthwise_conv2d::DepthwiseConv2d;
 pub use dropout::Dropout;
 pub use flatten::Flatten;
+pub use global_pool2d::{GlobalAvgPool2d, GlobalMaxPool2d};
+pub use merge::Add;
 pub use pool2d::{AvgPool2d, MaxPool2d};
 
 use super::layer::batched;

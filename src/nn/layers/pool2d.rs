@@ -84,7 +84,8 @@ impl Layer for MaxPool2d {
         "max_pool2d"
     }
 
-    fn build(&self, ctx: &mut LayerContext<'_>, x: Value) -> Result<Value> {
+    fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> Result<Value> {
+        let x = ctx.only(x)?;
         image(ctx.shape(x))?;
         ctx.node(max_pool2d::MaxPool2d { window: self.window }, &[x])
     }
@@ -95,7 +96,8 @@ impl Layer for AvgPool2d {
         "avg_pool2d"
     }
 
-    fn build(&self, ctx: &mut LayerContext<'_>, x: Value) -> Result<Value> {
+    fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> Result<Value> {
+        let x = ctx.only(x)?;
         image(ctx.shape(x))?;
         let op = avg_pool2d::AvgPool2d { window: self.window, count_include_pad: self.count_include_pad };
         ctx.node(op, &[x])

@@ -77,6 +77,20 @@ fn setups() -> Vec<Setup> {
             },
             ..base("asymmetric_padding_dilation", [2, 8, 9, 4], 8, [3, 3])
         },
+        Setup {
+            window: Window2d { padding: Padding::all(1), ..Window2d::new([3, 3]) },
+            ..base("many_channels", [2, 5, 14, 9], 43, [3, 3])
+        },
+        Setup {
+            window: Window2d { stride: [2, 2], padding: Padding::all(3), ..Window2d::new([7, 7]) },
+            ..base("stem_stride_2", [1, 13, 30, 3], 18, [7, 7])
+        },
+        base("pointwise_many_channels", [2, 5, 7, 34], 70, [1, 1]),
+        Setup {
+            window: Window2d { stride: [2, 2], padding: Padding::all(1), ..Window2d::new([3, 3]) },
+            groups: 21,
+            ..base("depthwise_stride_2", [2, 9, 12, 21], 21, [3, 3])
+        },
         Setup { groups: 2, ..base("groups_2", [2, 7, 6, 8], 16, [3, 3]) },
         Setup { groups: 3, ..base("groups_3_scalar", [1, 6, 6, 3], 6, [3, 3]) },
         Setup { groups: 6, ..base("depthwise", [2, 6, 7, 6], 6, [3, 3]) },

@@ -1,8 +1,8 @@
 //! Gradient of a convolution by its input (a transposed convolution).
 
-use super::{Conv2d, Conv2dGradWeight, GRAD_INPUT, Geometry, depthwise, winograd};
+use super::{Conv2d, Conv2dGradWeight, GRAD_INPUT, depthwise, winograd};
 use crate::error::{Error, Result};
-use crate::linalg::{Matrix, Real, for_each_chunk_with, matmul};
+use crate::linalg::{self, Geometry, Matrix, Real, for_each_chunk_with, matmul};
 use crate::op::Buffer::{Input, Output};
 use crate::op::{Bound, Cost, Cpu, CpuArgs, Gradient, Op, Recorder, expect_inputs, moved_bytes};
 use crate::ops::gemm::{Epilogue, Gemm, Phase};
@@ -171,6 +171,11 @@ impl Op for Conv2dGradInput {
 }
 
 impl Cpu for Conv2dGradInput {
+    fn cpu_single(&self, args: &mut CpuArgs<'_, f32>) {
+        let g = self.geometry(args.input_types()).unwrap_or_default();
+        linalg::conv2d_grad_input(&g, args.x(0), args.x(1), args.y(0));
+    }
+
     /// An image at a time: rows of `dy` times the transposed weights give columns, which are added to the pixels they came from.
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
         let g = self.geometry(args.input_types()).unwrap_or_default();

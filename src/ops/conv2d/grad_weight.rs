@@ -1,8 +1,8 @@
 //! Gradient of a convolution by its weights.
 
-use super::{Conv2d, Conv2dGradInput, GRAD_WEIGHT, Geometry, depthwise};
+use super::{Conv2d, Conv2dGradInput, GRAD_WEIGHT, depthwise};
 use crate::error::{Error, Result};
-use crate::linalg::{Matrix, Real, column_block_rows, map_indices, matmul};
+use crate::linalg::{self, Geometry, Matrix, Real, column_block_rows, map_indices, matmul};
 use crate::op::Buffer::{Input, Output};
 use crate::op::{Bound, Cost, Cpu, CpuArgs, Gradient, Op, Recorder, expect_inputs, moved_bytes};
 use crate::ops::gemm::{Epilogue, Gemm};
@@ -96,6 +96,11 @@ impl Op for Conv2dGradWeight {
 }
 
 impl Cpu for Conv2dGradWeight {
+    fn cpu_single(&self, args: &mut CpuArgs<'_, f32>) {
+        let g = self.geometry(args.input_types()).unwrap_or_default();
+        linalg::conv2d_grad_weight(&g, args.x(0), args.x(1), args.y(0));
+    }
+
     /// The images are cut into a number of parts that doesn't depend on the number of threads; each part sums its own `dw`, and the
     /// parts are added in order: the same bits on any machine.
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {

@@ -14,7 +14,7 @@ use super::gemm::{self, Gemm};
 use super::matmul::{self, finish_rows, refuse_fused};
 use super::reduce::{Reduce, Reduction};
 use crate::error::{Error, Result};
-use crate::linalg::{self, Im2col, Matrix, Real, column_block_rows, for_each_chunk_with};
+use crate::linalg::{self, Geometry, Im2col, Matrix, Real, column_block_rows, for_each_chunk_with};
 use crate::op::Buffer::{Input, Output};
 use crate::op::{
     Activation, Bound, ConstValue, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, Word, moved_bytes, shader,
@@ -43,21 +43,7 @@ impl Conv2d {
     }
 }
 
-/// Everything about the sizes of a convolution, shared by its three ops.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Geometry {
-    n: usize,
-    input: [usize; 2],
-    c_in: usize,
-    output: [usize; 2],
-    c_out: usize,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    dilation: [usize; 2],
-    pad: [usize; 2],
-    groups: usize,
-}
-
+/// What the three ops ask of a convolution's sizes.
 impl Geometry {
     /// Checks the window and the groups against an input and the number of output channels.
     fn new(window: &Window2d, groups: usize, x: &Shape, c_out: usize) -> Result<Geometry> {
@@ -159,12 +145,6 @@ impl Geometry {
             other => unreachable!("no such parameter: {other}"),
         };
         names.iter().map(|&name| (name, value(name).into())).collect()
-    }
-
-    /// Whether a window is a pixel: then the convolution is a matrix product of pixels by channels, and so are its gradients.
-    fn is_pointwise(&self) -> bool {
-        let ones = [self.kernel, self.stride] == [[1, 1]; 2];
-        ones && self.input == self.output && self.pad == [0, 0] && self.groups == 1
     }
 
     /// Strides as constants of an operand that would divide by them in its main loop.
@@ -295,9 +275,21 @@ impl Op for Conv2d {
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Op>> {
         self.activation.is_none().then(|| Arc::new(Conv2d { activation: Some(activation), ..self.clone() }) as Arc<dyn Op>)
     }
+
+    fn has_channel_weights(&self) -> bool {
+        self.activation.is_none() && !self.residual
+    }
 }
 
 impl Cpu for Conv2d {
+    fn cpu_single(&self, args: &mut CpuArgs<'_, f32>) {
+        let g = self.geometry_unchecked(args.input_types());
+        let bias = matmul::has_bias(args.n_inputs(), self.residual).then(|| args.x(2));
+        let residual = self.residual.then(|| args.x(args.n_inputs() - 1));
+        let epilogue = linalg::Epilogue { bias, residual, finish: self.activation.map(|f| f.f32) };
+        linalg::conv2d(&g, args.x(0), args.x(1), epilogue, args.y(0));
+    }
+
     /// Blocks of output rows, each: windows to columns, one product a group, bias and activation while the block is in cache.
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
         let g = self.geometry_unchecked(args.input_types());

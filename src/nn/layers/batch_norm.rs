@@ -1,0 +1,92 @@
+//! Batch normalisation.
+
+use crate::error::{Error, Result};
+use crate::nn::layer::batched;
+use crate::nn::{Init, Layer, LayerContext, Mode};
+use crate::op::Value;
+use crate::ops::batch_norm;
+
+/// Batch normalisation (S. Ioffe, C. Szegedy, ICML 2015): `y = gamma (x - mean) / sqrt(variance + epsilon) + beta`, for each channel, the
+/// last dimension. Input `[n, .., c]`, output the same; parameters `gamma` (ones) and `beta` (zeros), `[c]`. In training, mean and
+/// (biased) variance are those of the batch, and the running means `running_mean` (zeros) and `running_variance` (ones), `[c]`,
+/// follow them; in inference those are used. They are among the model's weights, but aren't trained.
+///
+/// At each step of training `running = momentum running + (1 - momentum) of the batch`. Defaults are Keras 3's: momentum 0.99, epsilon
+/// 1e-3, and the running variance follows the biased variance. PyTorch's are [`BatchNorm::pytorch`]; what it calls momentum, 0.1, is
+/// `1 - momentum` here.
+///
+/// In inference a batch norm right after a convolution or a dense layer is taken into their weights; activation and sum after it cost
+/// no pass over memory.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNorm {
+    momentum: f64,
+    epsilon: f64,
+    unbiased: bool,
+}
+
+impl Default for BatchNorm {
+    fn default() -> Self {
+        BatchNorm::new()
+    }
+}
+
+impl BatchNorm {
+    /// With the defaults of Keras 3.
+    pub fn new() -> Self {
+        BatchNorm { momentum: 0.99, epsilon: 1e-3, unbiased: false }
+    }
+
+    /// With the defaults of PyTorch: momentum 0.9 (there 0.1), epsilon 1e-5, and the running variance follows the unbiased variance.
+    pub fn pytorch() -> Self {
+        BatchNorm { momentum: 0.9, epsilon: 1e-5, unbiased: true }
+    }
+
+    /// Share of themselves that the running means keep at a step, 0 to 1.
+    pub fn momentum(mut self, momentum: f64) -> Self {
+        self.momentum = momentum;
+        self
+    }
+
+    /// Added to the variance; positive.
+    pub fn epsilon(mut self, epsilon: f64) -> Self {
+        self.epsilon = epsilon;
+        self
+    }
+
+    /// Whether the running variance follows the variance times N / (N - 1), N being the values of a channel in a batch.
+    pub fn unbiased(mut self, unbiased: bool) -> Self {
+        self.unbiased = unbiased;
+        self
+    }
+}
+
+impl Layer for BatchNorm {
+    fn type_name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> Result<Value> {
+        let x = ctx.only(x)?;
+        if ctx.shape(x).rank() < 2 {
+            let want = "2 or more dimensions [n, .., channels]";
+            return Err(Error::invalid("input shape", batched(ctx.shape(x)), want));
+        }
+        let c = ctx.shape(x).last();
+        let gamma = ctx.parameter("gamma", [c], Init::Ones)?;
+        let beta = ctx.parameter("beta", [c], Init::Zeros)?;
+        match ctx.mode() {
+            Mode::Training => {
+                let made = ctx.nodes(batch_norm::BatchNorm::new(self.epsilon, self.unbiased), &[x, gamma, beta])?;
+                let &[y, mean, _, running_variance] = made.as_slice() else { unreachable!("four outputs") };
+                ctx.follow("running_mean", mean)?;
+                ctx.follow("running_variance", running_variance)?;
+                Ok(y)
+            }
+            Mode::Inference => {
+                let mean = ctx.running("running_mean", [c], Init::Zeros, self.momentum)?;
+                let variance = ctx.running("running_variance", [c], Init::Ones, self.momentum)?;
+                ctx.node(batch_norm::BatchNormInference::new(self.epsilon), &[x, mean, variance, gamma, beta])
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Networks that branch, as users write them, and the zoo's.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may stop at what they don't expect.
+
+use striate::nn::{Add, BatchNorm, Clip, Conv2d, Dense, DepthwiseConv2d, MaxPool2d, Net, Sequential, Summary};
+use striate::op::sample;
+use striate::tensor::Padding;
+use striate::{Device, Seed, Tensor, zoo};
+
+fn refusal(net: &Net) -> String {
+    let error = net.build(&Device::cpu(), Seed(1)).unwrap_err().to_string();
+    assert_eq!(net.summary().unwrap_err().to_string(), error);
+    error
+}
+
+#[test]
+fn branches_join() {
+    let x = Net::input([3]);
+    let (a, b) = (x.dense(4).named("a"), x.dense(4).named("b"));
+    // A layer that several read, a network that is read twice, and one of three.
+    let sum = a.add(&b);
+    let y = Net::join(&[&sum, &a, &sum], Add);
+    let mut model = y.build(&Device::cpu(), Seed(1)).unwrap();
+    let weights = model.weights().unwrap();
+    let names: Vec<&str> = weights.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["a/weight", "a/bias", "b/weight", "b/bias"]);
+    let input = Tensor::f32([1, 3], vec![1.0, -2.0, 0.5]).unwrap();
+    let y = model.predict(&input).unwrap();
+    let product = |name: &str, j: usize| {
+        let w = weights.iter().find(|(n, _)| n == name).unwrap().1.as_f32().unwrap();
+        input.as_f32().unwrap().iter().enumerate().map(|(i, x)| x * w[i * 4 + j]).sum::<f32>()
+    };
+    for (j, &y) in y.as_f32().unwrap().iter().enumerate() {
+        let want = 3.0 * product("a/weight", j) + 2.0 * product("b/weight", j);
+        assert!((y - want).abs() < 1e-5, "{y} {want}");
+    }
+}
+
+#[test]
+fn the_summary_shows_connections() {
+    let x = Net::input([8, 8, 3]);
+    let y = x.layer(Conv2d::new(3, 3).same()).batch_norm().relu();
+    let net = y.add(&x).max_pool2d(2);
+    let text = net.summary().unwrap().to_string();
+    let want = "\
+Layer (type)                 Output shape              Parameters           MACs
+================================================================================
+conv2d (conv2d)              (None, 8, 8, 3)                   84          5,184
+batch_norm (batch_norm)      (None, 8, 8, 3)                   12
+relu (relu)                  (None, 8, 8, 3)                    0
+add (add)                    (None, 8, 8, 3)                    0
+  of relu, input
+max_pool2d (max_pool2d)      (None, 4, 4, 3)                    0
+================================================================================
+Parameters: 96 (384 bytes)
+  trainable: 90
+  non-trainable: 6
+";
+    assert!(text.starts_with(want), "{text}");
+    assert_eq!(net.summary().unwrap(), net.build(&Device::cpu(), Seed(1)).unwrap().summary());
+}
+
+#[test]
+fn layers_of_the_vocabulary() {
+    let shape = |net: Net| net.build(&Device::cpu(), Seed(1)).unwrap().output_shape().dims().to_vec();
+    let x = || Net::input([9, 7, 4]);
+    assert_eq!(shape(x().layer(DepthwiseConv2d::new(3).multiplier(2).stride(2).same())), [5, 4, 8]);
+    assert_eq!(shape(x().layer(DepthwiseConv2d::new([3, 1]).dilation([2, 1]).no_bias())), [5, 7, 4]);
+    assert_eq!(shape(x().layer(MaxPool2d::new(3).stride(2).padding(Padding::all(1)))), [5, 4, 4]);
+    assert_eq!((shape(x().global_avg_pool2d()), shape(x().global_max_pool2d())), (vec![4], vec![4]));
+    assert_eq!(shape(x().relu6().batch_norm().layer(Clip::new(-1.0, 1.0))), [9, 7, 4]);
+    let counts = |net: Net| net.summary().unwrap().parameters();
+    assert_eq!(counts(x().layer(DepthwiseConv2d::new(3).multiplier(2))), 9 * 8 + 8);
+    // Pooling over the image, by hand.
+    let images = sample::normal(3, [2, 9, 7, 4]);
+    for (net, max) in [(x().global_avg_pool2d(), false), (x().global_max_pool2d(), true)] {
+        let y = net.build(&Device::cpu(), Seed(1)).unwrap().predict(&images).unwrap();
+        for (i, &y) in y.as_f32().unwrap().iter().enumerate() {
+            let values: Vec<f32> =
+                images.as_f32().unwrap()[i / 4 * 252..][..252].iter().skip(i % 4).step_by(4).copied().collect();
+            let want = if max { values.iter().copied().fold(f32::MIN, f32::max) } else { values.iter().sum::<f32>() / 63.0 };
+            assert!((y - want).abs() < 1e-6, "{y} {want}");
+        }
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    let x = || Net::input([8, 8, 3]);
+    let stem = x().conv2d(4, 3).named("stem");
+    let shapes = refusal(&stem.add(&stem.max_pool2d(2)));
+    assert_eq!(shapes, "add: input shapes: got [n, 6, 6, 4] of 'stem' and [n, 3, 3, 4] of 'max_pool2d', want equal ones");
+    let image = x();
+    let channels = refusal(&image.add(&image.conv2d(4, 3).named("stem")).named("sum"));
+    assert!(channels.starts_with("sum: input shapes: got [n, 8, 8, 3] of 'input' and [n, 6, 6, 4] of 'stem'"), "{channels}");
+    let too_many = refusal(&Net::join(&[&stem, &stem], Dense::new(3)));
+    assert_eq!(too_many, "dense: inputs: got 2 (stem, stem), want 1");
+    assert!(refusal(&Net::join(&[&stem], Add)).starts_with("add: inputs: got 1 (stem), want 2 or more"));
+    assert!(refusal(&Net::join(&[], Add)).starts_with("inputs of the network: got none"));
+    assert!(refusal(&x().relu().add(&x())).starts_with("inputs of the network: got several"));
+    assert!(refusal(&x()).starts_with("layers: got none"));
+    assert!(refusal(&x().named("image").relu()).starts_with("layer name: got 'image' before the first layer"));
+    let y = stem.relu();
+    assert!(refusal(&y.clone().named("late").add(&y)).starts_with("layer name: got 'late' for a layer that is read already"));
+    assert!(refusal(&y.named("stem")).starts_with("layer name: got 'stem' twice"));
+    let norm = |layer: BatchNorm| refusal(&x().layer(layer).named("norm"));
+    assert!(norm(BatchNorm::new().epsilon(0.0)).starts_with("norm: batch_norm_inference: epsilon: got 0"));
+    assert!(norm(BatchNorm::new().momentum(1.5)).starts_with("norm: momentum: got 1.5"));
+    assert!(refusal(&Net::input([]).batch_norm()).starts_with("batch_norm: input shape: got [n], want 2 or more"));
+    let flat = refusal(&x().flatten().global_avg_pool2d());
+    assert!(flat.starts_with("global_avg_pool2d: input shape: got [n, 192]"), "{flat}");
+    assert!(refusal(&x().flatten().global_max_pool2d()).starts_with("global_max_pool2d: input shape"));
+    assert!(refusal(&x().layer(Clip::new(1.0, 0.0))).starts_with("clip: bounds: got 1 to 0"));
+    assert!(refusal(&x().layer(DepthwiseConv2d::new(3).multiplier(0))).starts_with("depthwise_conv2d: multiplier: got 0"));
+    assert!(refusal(&x().layer(DepthwiseConv2d::new(9))).starts_with("depthwise_conv2d: kernel (height): got 9"));
+}
+
+#[test]
+fn a_sequential_is_a_net() {
+    let layers = Sequential::new([4]).dense(5).relu();
+    let net = Net::from(layers.clone());
+    let branch = net.dense(5).add(&net);
+    let (a, b) = (layers.build(&Device::cpu(), Seed(1)).unwrap(), net.build(&Device::cpu(), Seed(1)).unwrap());
+    assert_eq!(a.summary(), b.summary());
+    assert_eq!(branch.summary().unwrap().layers.len(), 4);
+}
+
+/// Neither building, nor printing, nor dropping goes as deep as the network.
+#[test]
+fn very_many_layers() {
+    let mut x = Net::input([2]);
+    for _ in 0..30_000 {
+        x = x.add(&x).relu();
+    }
+    assert_eq!(x.summary().unwrap().layers.len(), 60_000);
+    assert!(format!("{x:?}").len() < 100);
+}
+
+fn giga(summary: &Summary) -> f64 {
+    (summary.macs() as f64 / 1e6).round() / 1e3
+}
+
+/// Parameters and GMACs as published.
+#[test]
+fn the_zoo_counts_as_torchvision() {
+    let input = [224, 224, 3];
+    for (name, net, parameters, gmacs) in [
+        ("resnet18", zoo::resnet18(input, 1000), 11_689_512, 1.814),
+        ("resnet34", zoo::resnet34(input, 1000), 21_797_672, 3.664),
+        ("resnet50", zoo::resnet50(input, 1000), 25_557_032, 4.089),
+        ("resnet101", zoo::resnet101(input, 1000), 44_549_160, 7.801),
+        ("resnet152", zoo::resnet152(input, 1000), 60_192_808, 11.514),
+        ("vgg11", zoo::vgg11(input, 1000), 132_863_336, 7.609),
+        ("vgg13", zoo::vgg13(input, 1000), 133_047_848, 11.308),
+        ("vgg16", zoo::vgg16(input, 1000), 138_357_544, 15.470),
+        ("vgg19", zoo::vgg19(input, 1000), 143_667_240, 19.632),
+        ("mobilenet_v2", zoo::mobilenet_v2(input, 1000), 3_504_872, 0.301),
+    ] {
+        let summary = net.summary().unwrap();
+        assert_eq!((summary.trainable, giga(&summary)), (parameters, gmacs), "{name}");
+        assert_eq!(summary.layers.last().unwrap().output.dims(), [1000], "{name}");
+    }
+    // PyTorch has 122 buffers in ResNet-18, of which 20 count batches.
+    assert_eq!(zoo::resnet18(input, 1000).summary().unwrap().non_trainable, 9_600);
+    assert_eq!(zoo::mobilenet_v2(input, 1000).summary().unwrap().non_trainable, 34_112);
+}
+
+/// Smaller ones run, forward and in a step of training.
+#[test]
+fn the_zoo_runs() {
+    use striate::data::Dataset;
+    use striate::train::{Fit, Progress, Sgd};
+    let x = sample::normal(1, [4, 32, 32, 3]);
+    let data = Dataset::new(x.clone(), vec![0, 1, 2, 3], 10).unwrap();
+    for net in [zoo::resnet18([32, 32, 3], 10), zoo::mobilenet_v2([32, 32, 3], 10)] {
+        let mut model = net.build(&Device::cpu(), Seed(1)).unwrap();
+        let fit = Fit::epochs(1).batch(4).optimizer(Sgd::new(0.01)).progress(Progress::Silent);
+        let history = model.fit(&data, fit).unwrap();
+        assert!(history.epochs[0].loss.is_finite());
+        let y = model.predict(&x).unwrap();
+        assert!(y.as_f32().unwrap().iter().all(|v| v.is_finite()));
+    }
+}
+
+#[test]
+fn a_prediction_has_no_batch_norms() {
+    let mut model = zoo::resnet18([32, 32, 3], 10).build(&Device::cpu(), Seed(1)).unwrap();
+    let images = sample::normal(1, [1, 32, 32, 3]);
+    let first = model.predict(&images).unwrap();
+    {
+        let plans = model.plans();
+        let plan = plans.iter().find(|(key, _)| key.starts_with("predict")).unwrap().1;
+        let ops: Vec<&str> = plan.steps.iter().map(|s| plan.graph.nodes()[s.node].op.name()).collect();
+        let (prepared, run) = ops.split_at(plan.n_prepared());
+        assert_eq!(prepared.iter().filter(|op| **op == "batch_norm_fold").count(), 20);
+        assert!(run.iter().all(|op| !op.starts_with("batch_norm")), "{run:?}");
+    }
+    // The folded weights are made anew when the parameters change.
+    let weights = model.weights().unwrap();
+    let halved = |(name, t): &(String, Tensor)| {
+        let factor = if name.ends_with("gamma") { 0.5 } else { 1.0 };
+        (name.clone(), Tensor::f32(t.shape().clone(), t.as_f32().unwrap().iter().map(|x| factor * x).collect()).unwrap())
+    };
+    model.set_weights(&weights.iter().map(halved).collect::<Vec<_>>()).unwrap();
+    assert_ne!(model.predict(&images).unwrap(), first);
+    model.set_weights(&weights).unwrap();
+    assert_eq!(model.predict(&images).unwrap(), first);
+}
