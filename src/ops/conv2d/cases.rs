@@ -89,7 +89,7 @@ fn setups() -> Vec<Setup> {
         Setup {
             window: Window2d { stride: [2, 2], padding: Padding::all(1), ..Window2d::new([3, 3]) },
             groups: 21,
-            ..base("depthwise_stride_2_odd", [2, 9, 12, 21], 21, [3, 3])
+            ..base("depthwise_21_stride_2", [2, 9, 12, 21], 21, [3, 3])
         },
         Setup { groups: 2, ..base("groups_2", [2, 7, 6, 8], 16, [3, 3]) },
         Setup { groups: 3, ..base("groups_3_scalar", [1, 6, 6, 3], 6, [3, 3]) },
