@@ -174,7 +174,7 @@ fn has_word(code: &str, wanted: &str) -> bool {
 }
 
 #[test]
-fn only_gpu_names_wgpu_and_only_linalg_names_rayon_and_gemm() {
+fn only_gpu_names_wgpu_and_only_linalg_names_rayon_gemm_and_pulp() {
     for (file, source) in files(&root("src"), "rs") {
         let code = code(&source);
         if room(&file) != "gpu" {
@@ -182,6 +182,7 @@ fn only_gpu_names_wgpu_and_only_linalg_names_rayon_and_gemm() {
         }
         if room(&file) != "linalg" {
             assert!(!has_word(&code, "rayon"), "src/{file} names rayon");
+            assert!(!has_word(&code, "pulp"), "src/{file} names pulp");
             // `gemm` alone is the module `ops::gemm` where a file imports or declares that; the crate comes without it.
             let ours = code.contains("super::gemm") || code.contains("ops::gemm") || code.contains("mod gemm");
             assert!(ours || after(&code, "gemm::").is_empty(), "src/{file} names the crate gemm");

@@ -15,9 +15,8 @@ use striate::device::Device;
 /// Time cases on a device.
 #[derive(Parser)]
 pub struct Arguments {
-    /// Only cases with this in their name
-    #[arg(default_value = "")]
-    filter: String,
+    /// Only cases with one of these in their name; `batch_1$` at its end
+    filter: Vec<String>,
     /// `cpu`, `gpu`, or a part of a GPU's name [default: the best device]
     #[arg(long)]
     device: Option<String>,
@@ -66,8 +65,13 @@ impl Case {
 /// Times all cases that the command line selects.
 pub fn run(bench: &str, unit: Unit, cases: Vec<Case>) -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let cases: Vec<Case> = cases.into_iter().filter(|c| c.name.contains(&arguments.filter)).collect();
-    anyhow::ensure!(!cases.is_empty(), "no case has '{}' in its name; --list prints all names", arguments.filter);
+    let matches = |name: &str, filter: &String| match filter.strip_suffix('$') {
+        Some(end) => name.ends_with(end),
+        None => name.contains(filter),
+    };
+    let selects = |c: &Case| arguments.filter.is_empty() || arguments.filter.iter().any(|f| matches(&c.name, f));
+    let cases: Vec<Case> = cases.into_iter().filter(selects).collect();
+    anyhow::ensure!(!cases.is_empty(), "no case has {} in its name; --list prints all names", arguments.filter.join(" or "));
     if arguments.list {
         cases.iter().for_each(|c| println!("{}", c.name));
         return Ok(());

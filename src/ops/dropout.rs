@@ -68,7 +68,7 @@ impl Op for Dropout {
     }
 
     fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
-        Some((Arc::new(self.clone()), vec![Buffer::Input(0), Buffer::Input(1)]))
+        Some((Arc::new(*self), vec![Buffer::Input(0), Buffer::Input(1)]))
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {

@@ -429,7 +429,7 @@ mod tests {
     fn groups_times_splits_may_exceed_a_grid_dimension() {
         for main_loop in [MainLoop::Tiled, MainLoop::Plain] {
             let profile = DeviceProfile { main_loop, ..DeviceProfile::baseline() };
-            let d = &grad_weight([32, 114, 114, 1024], 3, 1024, &profile)[0];
+            let d = &grad_weight([64, 114, 114, 1024], 3, 512, &profile)[0];
             assert!(param(d, "n_slices") > u64::from(profile.max_workgroups));
             assert!(d.grid.iter().all(|&g| g <= profile.max_workgroups), "{:?}", d.grid);
             let workgroups: u64 = d.grid.iter().map(|&g| u64::from(g)).product();

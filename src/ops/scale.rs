@@ -41,7 +41,7 @@ impl Op for Scale {
     }
 
     fn remake(&self) -> Option<(Arc<dyn Op>, Vec<Buffer>)> {
-        Some((Arc::new(self.clone()), vec![Buffer::Input(0)]))
+        Some((Arc::new(*self), vec![Buffer::Input(0)]))
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {

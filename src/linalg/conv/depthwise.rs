@@ -58,23 +58,24 @@ impl Line {
     }
 }
 
-/// The taps that outputs of a row and a stretch of columns have, in an input with rows of `row_len` and pixels of `c` elements.
-fn taps_of(
-    h: &Line,
-    [first, end]: [usize; 2],
-    row: usize,
-    w: &Line,
-    s: &Stretch,
+/// Where elements of the input and of the weights lie.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    /// Elements of a row of the input.
     row_len: usize,
     c: usize,
     k_w: usize,
-    to: &mut Vec<Tap>,
-) {
-    to.clear();
-    for &(dh, k_h) in &h.taps[first..end] {
-        for &(dw, k) in &w.taps[s.taps[0]..s.taps[1]] {
-            let at = [(row * h.stride) as isize + dh, (s.outputs[0] * w.stride) as isize + dw].map(|at| at as usize);
-            to.push(Tap { x: at[0] * row_len + at[1] * c, w: (k_h * k_w + k) * c });
+}
+
+impl Layout {
+    /// Replaces `taps` by those of output row `row`, of which `inside` are in the image, and a stretch of columns.
+    fn taps(&self, h: &Line, inside: [usize; 2], row: usize, w: &Line, s: &Stretch, taps: &mut Vec<Tap>) {
+        taps.clear();
+        for &(dh, k_h) in &h.taps[inside[0]..inside[1]] {
+            for &(dw, k_w) in &w.taps[s.taps[0]..s.taps[1]] {
+                let at = [(row * h.stride) as isize + dh, (s.outputs[0] * w.stride) as isize + dw].map(|at| at as usize);
+                taps.push(Tap { x: at[0] * self.row_len + at[1] * self.c, w: (k_h * self.k_w + k_w) * self.c });
+            }
         }
     }
 }
@@ -95,6 +96,7 @@ fn run(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue<'_>, y: &mut [f32]
     let arch = Arch::new();
     let columns: Vec<(Line, Vec<Stretch>)> = lines(1).into_iter().map(|w| (w.clone(), w.stretches(input[1]))).collect();
     let rows = lines(0);
+    let layout = Layout { row_len: input[1] * c, c, k_w: kernel[1] };
     let work = y.len() * kernel[0] * kernel[1];
     let (row_len, image_len) = (output[1] * c, output[0] * output[1] * c);
     let piece_rows = (PIECE / row_len).clamp(1, output[0]);
@@ -107,7 +109,7 @@ fn run(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue<'_>, y: &mut [f32]
             let inside = h.taps_inside(row, input[0]);
             for (w_line, stretches) in &columns {
                 for s in stretches {
-                    taps_of(h, inside, row, w_line, s, input[1] * c, c, kernel[1], &mut taps);
+                    layout.taps(h, inside, row, w_line, s, &mut taps);
                     let first = (w_line.first + s.outputs[0] * w_line.step) * c;
                     arch.dispatch(Outputs {
                         x,
@@ -184,7 +186,7 @@ impl Outputs<'_> {
         for c in (0..self.c / lanes * lanes).step_by(lanes) {
             self.vector::<S, M>(simd, first, c, lanes);
         }
-        if self.c % lanes > 0 {
+        if !self.c.is_multiple_of(lanes) {
             self.vector::<S, M>(simd, first, self.c / lanes * lanes, self.c % lanes);
         }
     }
@@ -214,6 +216,7 @@ pub(super) fn grad_weight(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     let stretches = w.stretches(input[1]);
     let n_rows = n * output[0];
     let n_parts = PARTS.min(n_rows);
+    let layout = Layout { row_len: input[1] * c, c, k_w: kernel[1] };
     let image_len = input[0] * input[1] * c;
     with_scratch(n_parts * dw.len(), |sums| {
         let part = |(part, sums): (usize, &mut [f32])| {
@@ -225,7 +228,7 @@ pub(super) fn grad_weight(g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
                 let dy = &dy[row * output[1] * c..][..output[1] * c];
                 let inside = h.taps_inside(o, input[0]);
                 for s in &stretches {
-                    taps_of(&h, inside, o, &w, s, input[1] * c, c, kernel[1], &mut taps);
+                    layout.taps(&h, inside, o, &w, s, &mut taps);
                     let dy = &dy[s.outputs[0] * c..s.outputs[1] * c];
                     arch.dispatch(Sums { x, x_step: w.stride * c, taps: &taps, dy, c, sums });
                 }
@@ -265,7 +268,7 @@ impl Sums<'_> {
         for c in (0..self.c / lanes * lanes).step_by(lanes) {
             self.vector::<S, M>(simd, first, c, lanes);
         }
-        if self.c % lanes > 0 {
+        if !self.c.is_multiple_of(lanes) {
             self.vector::<S, M>(simd, first, self.c / lanes * lanes, self.c % lanes);
         }
     }

@@ -489,3 +489,77 @@ fn copy_padded(from: &[f32], c_in: usize, c0: usize, to: &mut [f32], c: usize, l
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Seed, Stream};
+
+    /// Small integers, on which sums of products are exact.
+    fn integers(seed: u64, len: usize) -> Vec<f32> {
+        let mut s = Stream::new(Seed(seed), 0);
+        (0..len).map(|_| s.below(5) as f32 - 2.0).collect()
+    }
+
+    /// Few pixels and many weights, so that threads share the channels: at each output by its definition.
+    #[test]
+    fn few_pixels_and_many_weights() {
+        let (size, c_in, c_out) = (5, 180, 170);
+        let g = Geometry {
+            n: 2,
+            input: [size; 2],
+            c_in,
+            output: [size; 2],
+            c_out,
+            kernel: [3, 3],
+            stride: [1, 1],
+            dilation: [1, 1],
+            pad: [1, 1],
+            groups: 1,
+        };
+        assert!(9 * c_in * c_out >= MANY_WEIGHTS && 2 * size * size <= FEW_PIXELS);
+        let pixels = 2 * size * size;
+        let (x, w) = (integers(1, pixels * c_in), integers(2, 9 * c_in * c_out));
+        let (bias, residual) = (integers(3, c_out), integers(4, pixels * c_out));
+        let (mut y, mut dx) = (vec![f32::NAN; pixels * c_out], vec![f32::NAN; pixels * c_in]);
+        let double: fn(&mut [f32]) = |y| y.iter_mut().for_each(|y| *y *= 2.0);
+        conv2d(&g, &x, &w, Epilogue { bias: Some(&bias), residual: Some(&residual), finish: Some(double) }, &mut y);
+        conv2d_grad_input(&g, &y, &w, &mut dx);
+        let at = |h: usize, k: usize| (h + k).wrapping_sub(1);
+        for p in 0..pixels {
+            let (image, h, w_out) = (p / size / size, p / size % size, p % size);
+            let taps = || (0..9).map(|t| (t, at(h, t / 3), at(w_out, t % 3))).filter(|&(_, h, w)| h < size && w < size);
+            for o in 0..c_out {
+                let from = |h, w, i| x[((image * size + h) * size + w) * c_in + i];
+                let sum: f32 = taps()
+                    .flat_map(|(t, h, col)| (0..c_in).map(move |i| (t, h, col, i)))
+                    .map(|(t, h, col, i)| from(h, col, i) * w[(t * c_in + i) * c_out + o])
+                    .sum();
+                assert_eq!(y[p * c_out + o], 2.0 * (sum + bias[o] + residual[p * c_out + o]));
+            }
+            for i in 0..c_in {
+                // Tap t of the input's pixel is tap 8 - t of the outputs around it.
+                let from = |h, w, o| y[((image * size + h) * size + w) * c_out + o];
+                let sum: f32 = taps()
+                    .flat_map(|(t, h, col)| (0..c_out).map(move |o| (t, h, col, o)))
+                    .map(|(t, h, col, o)| from(h, col, o) * w[((8 - t) * c_in + i) * c_out + o])
+                    .sum();
+                assert_eq!(dx[p * c_in + i], sum);
+            }
+        }
+    }
+
+    /// An input that is too large for caches is read through a copy; its last row of pixels is shorter.
+    #[test]
+    fn pixels_from_far() {
+        let (pixels, c_in, c_out) = (NEAR / FAR_CHANNELS + 5, FAR_CHANNELS, 3);
+        let (x, w) = (integers(5, pixels * c_in), integers(6, c_in * c_out));
+        let mut y = vec![f32::NAN; pixels * c_out];
+        conv2d(&Geometry::pointwise(pixels, c_in, c_out), &x, &w, Epilogue::default(), &mut y);
+        for (x, y) in x.chunks_exact(c_in).zip(y.chunks_exact(c_out)) {
+            for (o, &y) in y.iter().enumerate() {
+                assert_eq!(y, x.iter().zip(w.chunks_exact(c_out)).map(|(x, w)| x * w[o]).sum::<f32>());
+            }
+        }
+    }
+}
