@@ -4,10 +4,12 @@ use crate::cpu;
 use crate::error::{Error, Result};
 use crate::gpu;
 use crate::graph::{Graph, Memory, Origin, Plan, StorageKind, state_mismatch, unknown_state};
-use crate::op::{Buf, DeviceProfile, Value};
+use crate::op::{Buf, Choices, DeviceProfile, Value};
+use crate::ops::gemm;
 use crate::tensor::Tensor;
 use std::collections::HashSet;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 pub use crate::gpu::{DeviceInfo, GpuOptions, GpuStats};
@@ -21,7 +23,7 @@ pub struct Device {
 #[derive(Clone, Debug)]
 enum Kind {
     Cpu,
-    Gpu(Arc<gpu::Gpu>),
+    Gpu(Arc<gpu::Gpu>, Arc<DeviceProfile>),
 }
 
 impl Device {
@@ -87,15 +89,47 @@ impl Device {
 
     /// [`Device::gpu_with`] for programs that mustn't block.
     pub async fn gpu_with_async(name: &str, options: GpuOptions) -> Result<Device> {
-        let adapter = Device::adapter(name).await?;
-        Ok(Device { kind: Kind::Gpu(Arc::new(gpu::Gpu::open(adapter, options).await?)) })
+        Device::open_gpu(Device::adapter(name).await?, options).await
     }
 
     async fn open(adapter: Option<gpu::Adapter>) -> Result<Device> {
-        Ok(match adapter {
-            Some(adapter) => Device { kind: Kind::Gpu(Arc::new(gpu::Gpu::open(adapter, GpuOptions::from_env()).await?)) },
-            None => Device::cpu(),
-        })
+        match adapter {
+            Some(adapter) => Device::open_gpu(adapter, GpuOptions::from_env()).await,
+            None => Ok(Device::cpu()),
+        }
+    }
+
+    async fn open_gpu(adapter: gpu::Adapter, options: GpuOptions) -> Result<Device> {
+        let tuning = options.tuning.clone();
+        let gpu = gpu::Gpu::open(adapter, options).await?;
+        let choices = tuning.map(|path| gpu::load_tuning(&path, &tuning_key(&gpu))).unwrap_or_default();
+        let profile = DeviceProfile { choices: Arc::new(choices), ..gpu.profile().clone() };
+        Ok(Device { kind: Kind::Gpu(Arc::new(gpu), Arc::new(profile)) })
+    }
+
+    /// The same GPU, on which products are cut up by these choices instead of those that this device has. Models, plans and runtimes
+    /// keep those of the device that they were made on. The CPU backend has no choices.
+    pub fn with_choices(&self, choices: Choices) -> Device {
+        let kind = match &self.kind {
+            Kind::Cpu => Kind::Cpu,
+            Kind::Gpu(gpu, profile) => {
+                let profile = DeviceProfile { choices: Arc::new(choices), ..DeviceProfile::clone(profile) };
+                Kind::Gpu(gpu.clone(), Arc::new(profile))
+            }
+        };
+        Device { kind }
+    }
+
+    /// Writes this device's choices to a JSON file, which [`GpuOptions::tuning`] and `STRIATE_TUNING` read. A file that is there keeps
+    /// what it has for other adapters.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the CPU backend; [`Error::File`] if there is a file that isn't of this kind, or it can't be written.
+    pub fn save_tuning(&self, path: impl AsRef<Path>) -> Result<()> {
+        match &self.kind {
+            Kind::Cpu => Err(Error::invalid("device", self, "a GPU; there is nothing to tune on the CPU backend")),
+            Kind::Gpu(gpu, profile) => gpu::save_tuning(path.as_ref(), &tuning_key(gpu), &profile.choices),
+        }
     }
 
     /// All devices: the adapters, then the CPU backend.
@@ -124,7 +158,7 @@ impl Device {
     pub fn name(&self) -> &str {
         match &self.kind {
             Kind::Cpu => "cpu",
-            Kind::Gpu(gpu) => gpu.name(),
+            Kind::Gpu(gpu, _) => gpu.name(),
         }
     }
 
@@ -132,7 +166,7 @@ impl Device {
     pub fn backend(&self) -> &str {
         match &self.kind {
             Kind::Cpu => "cpu",
-            Kind::Gpu(gpu) => gpu.backend(),
+            Kind::Gpu(gpu, _) => gpu.backend(),
         }
     }
 
@@ -140,7 +174,7 @@ impl Device {
     pub fn profile(&self) -> Option<&DeviceProfile> {
         match &self.kind {
             Kind::Cpu => None,
-            Kind::Gpu(gpu) => Some(gpu.profile()),
+            Kind::Gpu(_, profile) => Some(profile),
         }
     }
 
@@ -148,7 +182,7 @@ impl Device {
     pub fn stats(&self) -> Option<GpuStats> {
         match &self.kind {
             Kind::Cpu => None,
-            Kind::Gpu(gpu) => Some(gpu.stats()),
+            Kind::Gpu(gpu, _) => Some(gpu.stats()),
         }
     }
 
@@ -185,11 +219,21 @@ impl Device {
     }
 }
 
+/// What measured choices of a GPU are kept by.
+fn tuning_key(gpu: &gpu::Gpu) -> gpu::TuningKey {
+    gpu::TuningKey {
+        adapter: gpu.name().to_string(),
+        backend: gpu.backend().to_string(),
+        driver: gpu.driver().to_string(),
+        kernels: format!("{:016x}", gemm::hash()),
+    }
+}
+
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Cpu => write!(f, "CPU"),
-            Kind::Gpu(gpu) => write!(f, "{} ({})", gpu.name(), gpu.backend()),
+            Kind::Gpu(gpu, _) => write!(f, "{} ({})", gpu.name(), gpu.backend()),
         }
     }
 }
@@ -218,7 +262,7 @@ impl Runtime {
     pub fn new(device: &Device) -> Runtime {
         let inner = match &device.kind {
             Kind::Cpu => Inner::Cpu { runtime: cpu::Runtime::new(), programs: Vec::new() },
-            Kind::Gpu(gpu) => Inner::Gpu(gpu::Runtime::new(gpu.clone())),
+            Kind::Gpu(gpu, _) => Inner::Gpu(gpu::Runtime::new(gpu.clone())),
         };
         Runtime { device: device.clone(), inner, fed: HashSet::new() }
     }
@@ -235,7 +279,12 @@ impl Runtime {
     /// [`Error::Gpu`] if the driver refuses a kernel or has no memory left.
     pub async fn load(&mut self, plan: Plan) -> Result<ProgramId> {
         // A GPU has nothing to dispatch in a plan for the CPU: its outputs would be zeros.
-        if plan.profile() != self.device.profile() {
+        let fits = match (plan.profile(), self.device.profile()) {
+            (None, None) => true,
+            (Some(plan), Some(device)) => device.runs_plans_for(plan),
+            _ => false,
+        };
+        if !fits {
             return Err(Error::invalid(
                 "plan",
                 "one for another device",

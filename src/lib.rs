@@ -36,6 +36,7 @@
 //! - [`Device`]: which GPU, or the CPU.
 //! - [`graph`], [`op`], [`ops`]: what models are made of, for those who want an op of their own. `ARCHITECTURE.md` in the repository
 //!   follows a convolution from the layer to the GPU and back.
+//! - [`tune`]: measures how products are cut up best on a GPU, when it is asked to.
 //! - [`selftest`]: every op on a device against a double-precision run on the CPU.
 //!
 //! # Environment
@@ -50,6 +51,7 @@
 //! | `STRIATE_DEFAULT_LIMITS=1` | keep to the limits that every WebGPU device has |
 //! | `STRIATE_MAIN_LOOP` | `tiled`, `subgroup` or `plain`: the main loop of matmul and convolutions |
 //! | `STRIATE_MEMORY_BUDGET` | refuse plans that take more bytes of GPU memory |
+//! | `STRIATE_TUNING=FILE` | take choices of tiles and splits that [`Device::tune`] made and [`Device::save_tuning`] wrote |
 
 pub mod cpu;
 pub mod data;
@@ -65,6 +67,7 @@ pub mod random;
 pub mod selftest;
 pub mod tensor;
 pub mod train;
+pub mod tune;
 pub mod zoo;
 
 pub use device::{Device, Runtime};

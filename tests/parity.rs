@@ -40,9 +40,11 @@ fn main_loops_without_barriers_and_checked_tiles() {
     assert!(parity(&device, "plain", is_gemm) > 0.0);
     let subgroup_len = device.profile().and_then(|p| p.subgroup_len);
     if let Some(4 | 8) = subgroup_len {
-        for (name, checked) in [("subgroup", false), ("subgroup_checked", true)] {
-            let Some(device) = variant(name, Some(MainLoop::Subgroup), None, checked) else { return };
-            assert!(parity(&device, name, is_gemm) > 0.0);
+        let tiles = (0..gemm::N_SUBGROUP_TILES).map(|tile| (format!("subgroup_{tile}"), Some(tile), false));
+        let all = [("subgroup".to_string(), None, false), ("subgroup_checked".to_string(), None, true)];
+        for (name, tile, checked) in all.into_iter().chain(tiles) {
+            let Some(device) = variant(&name, Some(MainLoop::Subgroup), tile, checked) else { return };
+            assert!(parity(&device, &name, is_gemm) > 0.0);
         }
     } else {
         println!("subgroups of {subgroup_len:?}: the main loop for subgroups of 4 or 8 doesn't run here");

@@ -69,6 +69,11 @@ pub(super) fn name_of(info: &wgpu::AdapterInfo) -> String {
     if info.name.is_empty() { "GPU".to_string() } else { info.name.clone() }
 }
 
+/// Driver and its version.
+pub(super) fn driver_of(info: &wgpu::AdapterInfo) -> String {
+    format!("{} {}", info.driver, info.driver_info).trim().to_string()
+}
+
 fn rank(kind: wgpu::DeviceType) -> u8 {
     match kind {
         wgpu::DeviceType::DiscreteGpu => 0,
@@ -155,7 +160,7 @@ pub async fn list() -> Vec<DeviceInfo> {
             name: name_of(&info),
             backend: backend_name(info.backend).to_string(),
             kind: kind_name(info.device_type),
-            driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+            driver: driver_of(&info),
             limits,
             features: known.iter().filter(|(f, _)| has.contains(*f)).map(|(_, n)| n.to_string()).collect(),
             is_best,

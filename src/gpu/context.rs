@@ -1,6 +1,6 @@
 //! An open GPU: device and queue, its profile, its pipelines, and what went wrong with it.
 
-use super::adapter::{Adapter, backend_name, name_of};
+use super::adapter::{Adapter, backend_name, driver_of, name_of};
 use super::compose::compose;
 use super::options::GpuOptions;
 use crate::error::{Error, Result};
@@ -44,6 +44,7 @@ pub(super) struct Pipeline {
 pub struct Gpu {
     name: String,
     backend: &'static str,
+    driver: String,
     profile: DeviceProfile,
     pub(super) options: GpuOptions,
     pub(super) device: wgpu::Device,
@@ -91,6 +92,7 @@ impl Gpu {
         let profile = DeviceProfile {
             main_loop: options.main_loop.unwrap_or(suited),
             tile: options.tile,
+            choices: Arc::default(),
             subgroup_len,
             max_binding_bytes: options.max_binding_bytes.unwrap_or(u64::MAX).min(limits.max_storage_buffer_binding_size),
             max_buffer_bytes: limits.max_buffer_size,
@@ -120,6 +122,7 @@ impl Gpu {
         Ok(Gpu {
             name,
             backend: backend_name(info.backend),
+            driver: driver_of(&info),
             profile,
             options,
             device,
@@ -138,6 +141,11 @@ impl Gpu {
     /// The API: `vulkan`, `metal`, `dx12`, `webgpu`.
     pub fn backend(&self) -> &str {
         self.backend
+    }
+
+    /// Driver and its version.
+    pub fn driver(&self) -> &str {
+        &self.driver
     }
 
     /// What kernels may use.

@@ -7,9 +7,11 @@ mod options;
 mod readback;
 mod runtime;
 mod timing;
+mod tuning;
 
 pub use adapter::{Adapter, DeviceInfo, best, list, named};
 pub use compose::compose;
 pub use context::{Gpu, GpuStats};
 pub use options::GpuOptions;
 pub use runtime::Runtime;
+pub use tuning::{TuningKey, load_tuning, save_tuning};

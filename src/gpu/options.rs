@@ -10,7 +10,7 @@ pub struct GpuOptions {
     pub default_limits: bool,
     /// Use this main loop for matmul and convolutions instead of the one that suits the device.
     pub main_loop: Option<MainLoop>,
-    /// Use this tile of the workgroup-memory main loop, by its index.
+    /// Use this tile of the main loop, by its index.
     pub tile: Option<usize>,
     /// Keep the shader compiler's bounds checks and loop bounds. Kernels don't need them, and run much faster without.
     pub checked: bool,
@@ -29,12 +29,14 @@ pub struct GpuOptions {
     pub max_workgroups: Option<u32>,
     /// Refuse plans that take more than so many bytes.
     pub memory_budget: Option<u64>,
+    /// Take choices from this file, which [`Device::save_tuning`](crate::Device::save_tuning) wrote.
+    pub tuning: Option<PathBuf>,
 }
 
 impl GpuOptions {
     /// The default, changed by what the environment says: `STRIATE_DEFAULT_LIMITS`, `STRIATE_CHECKED`, `STRIATE_VALIDATE`,
     /// `STRIATE_TRACE` (each `1`), `STRIATE_MAIN_LOOP` (`tiled`, `subgroup`, `plain`), `STRIATE_DUMP_WGSL` (a folder),
-    /// `STRIATE_MEMORY_BUDGET` (bytes).
+    /// `STRIATE_MEMORY_BUDGET` (bytes), `STRIATE_TUNING` (a file).
     pub fn from_env() -> Self {
         let text = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         let flag = |name: &str| text(name).is_some_and(|v| v != "0");
@@ -66,6 +68,7 @@ impl GpuOptions {
             max_binding_bytes: None,
             max_workgroups: None,
             memory_budget,
+            tuning: text("STRIATE_TUNING").map(PathBuf::from),
         }
     }
 }

@@ -3,12 +3,14 @@
 
 mod bound;
 mod case;
+mod choices;
 mod cpu;
 mod gradient;
 mod recorder;
 
 pub use bound::{Bound, TINY, UNIT, Worst, compare, gamma};
 pub use case::{Case, Declaration, sample};
+pub use choices::{Choice, Choices, ProductKey};
 pub use cpu::{Buf, CpuArgs, Oracle, View, ViewMut, run_f64};
 pub use gradient::{Gradient, NodeBuilder};
 pub use recorder::{

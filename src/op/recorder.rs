@@ -1,6 +1,8 @@
 //! What an op records its GPU work with: kernels and dispatches as plain data, and what they may know of the device.
 
+use super::choices::{Choices, ProductKey};
 use crate::tensor::TensorType;
+use std::sync::Arc;
 
 /// A file of `shaders/`: a whole kernel, or a part that kernels are composed of.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -50,8 +52,10 @@ pub enum MainLoop {
 pub struct DeviceProfile {
     /// Main loop for matmul and convolutions.
     pub main_loop: MainLoop,
-    /// Forces a tile of [`MainLoop::Tiled`] by its index in the table, for tests and tuning.
+    /// Forces a tile of the main loop by its index, for tests.
     pub tile: Option<usize>,
+    /// What measurements on this device found to be faster than the table.
+    pub choices: Arc<Choices>,
     /// Invocations of a subgroup, where all subgroups have the same number.
     pub subgroup_len: Option<u32>,
     /// Largest storage binding in bytes.
@@ -74,6 +78,7 @@ impl DeviceProfile {
         DeviceProfile {
             main_loop: MainLoop::Tiled,
             tile: None,
+            choices: Arc::default(),
             subgroup_len: None,
             max_binding_bytes: 128 << 20,
             max_buffer_bytes: 256 << 20,
@@ -82,6 +87,11 @@ impl DeviceProfile {
             uniform_alignment: 256,
             memory_budget: None,
         }
+    }
+
+    /// Whether a plan made for `other` runs here: nothing but the choices is different.
+    pub fn runs_plans_for(&self, other: &DeviceProfile) -> bool {
+        *self == DeviceProfile { choices: self.choices.clone(), ..other.clone() }
     }
 }
 
@@ -251,13 +261,15 @@ pub struct Recorder<'a> {
     pub dispatches: Vec<Dispatch>,
     /// Scratch tensors.
     pub temps: Vec<TensorType>,
+    /// The products so far that a choice could cut up in another way.
+    pub products: Vec<ProductKey>,
     depth: usize,
 }
 
 impl<'a> Recorder<'a> {
     /// A recorder for a node with these types. `placed`: see [`CpuArgs::new`](super::CpuArgs::new).
     pub fn new(profile: &'a DeviceProfile, inputs: &'a [TensorType], outputs: &'a [TensorType], placed: &'a [bool]) -> Self {
-        Recorder { profile, inputs, outputs, placed, dispatches: Vec::new(), temps: Vec::new(), depth: 1 }
+        Recorder { profile, inputs, outputs, placed, dispatches: Vec::new(), temps: Vec::new(), products: Vec::new(), depth: 1 }
     }
 
     /// The device.

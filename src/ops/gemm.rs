@@ -3,7 +3,8 @@
 
 use crate::error::Result;
 use crate::op::{
-    ACTIVATION, Activation, Bound, Buffer, ConstValue, DeviceProfile, GRID, Kernel, MainLoop, Op, Recorder, Source, Word, shader,
+    ACTIVATION, Activation, Bound, Buffer, Choice, ConstValue, DeviceProfile, GRID, Kernel, MainLoop, Op, ProductKey, Recorder,
+    Source, Word, shader,
 };
 use crate::ops::elements::{Elements, QUOTIENT};
 use crate::tensor::TensorType;
@@ -16,6 +17,8 @@ static TILED: Source = shader!("gemm/tiled");
 static PLAIN: Source = shader!("gemm/plain");
 static SUBGROUP: Source = shader!("gemm/subgroup");
 static COMBINE: Source = shader!("gemm/combine");
+/// Those that aren't an op's own.
+static SHADERS: [&Source; 8] = [&ACCESS, &BLOCK, &STORE_VECTOR, &STORE_SCALAR, &TILED, &PLAIN, &SUBGROUP, &COMBINE];
 
 /// A tile of the workgroup-memory main loop: C's rows and columns a workgroup, the 4 x 4 blocks of C an invocation. One block of A or
 /// B an invocation must be enough to fill the workgroup memory.
@@ -46,6 +49,12 @@ const TILES: [Tile; 4] = [
 
 /// Number of tiles of the workgroup-memory main loop, which tests try one by one.
 pub const N_TILES: usize = TILES.len();
+
+/// Tiles of the subgroup main loop: `A_LOADS`, the vec4 of A that a lane loads in a step.
+const SUBGROUP_LOADS: [usize; 3] = [1, 2, 4];
+
+/// Number of tiles of the subgroup main loop.
+pub const N_SUBGROUP_TILES: usize = SUBGROUP_LOADS.len();
 
 /// Most rows or columns that are few: those of a block.
 const FEW: usize = 4;
@@ -145,8 +154,8 @@ struct Cut {
 }
 
 impl Gemm {
-    /// Main loop and tile.
-    fn tile(&self, profile: &DeviceProfile) -> (Loop, Tile) {
+    /// Main loop and tile: the one at this index, if there is one, else what the table says.
+    fn tile(&self, profile: &DeviceProfile, index: Option<usize>) -> (Loop, Tile) {
         let [_, n, _] = self.size;
         let m = self.phases.iter().map(|p| p.rows).max().unwrap_or(self.size[0]);
         let lanes = lanes(profile);
@@ -155,7 +164,7 @@ impl Gemm {
             (Loop::Plain { lanes, along_m }, Tile { m: 4 * blocks_m * lanes_m, n: 4 * blocks_n * lanes_n, blocks_m, blocks_n })
         };
         if profile.main_loop == MainLoop::Tiled {
-            if let Some(&tile) = profile.tile.and_then(|i| TILES.get(i)) {
+            if let Some(&tile) = index.and_then(|i| TILES.get(i)) {
                 return (Loop::Tiled, tile);
             }
             // Next to no element of B is used twice: all that counts is to load it in long rows.
@@ -178,7 +187,8 @@ impl Gemm {
         if profile.main_loop == MainLoop::Plain {
             return plain(4, 2, lanes, false);
         }
-        let loads = [1, 2].into_iter().find(|loads| m <= loads * lanes).unwrap_or(4);
+        let enough = || SUBGROUP_LOADS.into_iter().find(|loads| m <= loads * lanes);
+        let loads = index.and_then(|i| SUBGROUP_LOADS.get(i).copied()).or_else(enough).unwrap_or(4);
         (Loop::Subgroup, Tile { m: loads * lanes, n: 4 * lanes, blocks_m: 1, blocks_n: 1 })
     }
 
@@ -190,9 +200,26 @@ impl Gemm {
         rows * n.div_ceil(tile.n) * self.groups
     }
 
-    fn cut(&self, profile: &DeviceProfile) -> Cut {
+    /// What its choice is kept by.
+    fn key(&self, profile: &DeviceProfile) -> ProductKey {
+        let main_loop = match profile.main_loop {
+            MainLoop::Tiled => "tiled",
+            MainLoop::Subgroup => "subgroup",
+            MainLoop::Plain => "plain",
+        };
+        let vectors = self.vector.iter().zip(["a", "b", "c"]).filter(|(vector, _)| **vector).map(|(_, name)| name);
+        let consts = self.consts.iter().map(|(name, value)| format!(" {name}={value}"));
+        let strides = self.params.iter().filter(|(name, _)| name.starts_with("stride_"));
+        let strides = strides.map(|(name, word)| format!(" {name}={}", word.bits()));
+        let form = format!("f32 vec4={}{}", vectors.collect::<String>(), consts.chain(strides).collect::<String>());
         let [m, n, k] = self.size;
-        let (main_loop, tile) = self.tile(profile);
+        let log2 = [m, n, k, self.groups].map(|len| len.checked_ilog2().unwrap_or(0));
+        ProductKey { main_loop: main_loop.to_string(), operand: self.operand.name.to_string(), form, log2 }
+    }
+
+    fn cut(&self, profile: &DeviceProfile, choice: Choice) -> Cut {
+        let [m, n, k] = self.size;
+        let (main_loop, tile) = self.tile(profile, profile.tile.or(choice.tile));
         let is_gpu = profile.main_loop == MainLoop::Tiled;
         let wanted = if is_gpu { 256 } else { 16 };
         let least = k.div_ceil(LONGEST_CHUNK);
@@ -203,14 +230,19 @@ impl Gemm {
         // What is used only once needs no cache.
         let reused = m > 2 * FEW && m * n * self.groups * cached <= CACHED_SUMS;
         let for_cache = if reused && !is_gpu { cached } else { 1 };
-        let n_splits = usize::div_ceil(wanted, self.n_tiles(tile)).max(for_cache).clamp(least, most);
+        let n_splits = usize::div_ceil(wanted, self.n_tiles(tile)).max(for_cache);
+        let factor = 1 << choice.splits.unsigned_abs().min(16);
+        let n_splits = if choice.splits < 0 { n_splits.div_ceil(factor) } else { n_splits.saturating_mul(factor) };
+        let n_splits = n_splits.clamp(least, most);
         Cut { main_loop, tile, n_splits: k.div_ceil(k_chunk(k, n_splits)) }
     }
 
     /// Records the product.
     pub fn record(self, r: &mut Recorder<'_>, a: Buffer, b: Buffer, epilogue: Epilogue, c: Buffer) {
         let profile = r.profile();
-        let Cut { main_loop, tile, n_splits } = self.cut(profile);
+        let key = self.key(profile);
+        let Cut { main_loop, tile, n_splits } = self.cut(profile, profile.choices.get(&key).copied().unwrap_or_default());
+        r.products.push(key);
         let [m, n, k] = self.size;
         let (c_rows, c_stride, c_group) = if self.batch { (m * self.groups, n, m * n) } else { (m, n * self.groups, n) };
         let split = n_splits > 1;
@@ -273,6 +305,28 @@ impl Gemm {
         // A product and its sum may be rounded apart, which adds one; then the splits, bias and residual.
         r.declare_depth(k_chunk(k, n_splits).min(k) + 1 + additions + epilogue.depth());
     }
+}
+
+/// Other ways to cut products up than the table's, on a device with this main loop. Those that a product can't take are the same as
+/// another.
+pub fn alternatives(main_loop: MainLoop) -> Vec<Choice> {
+    let n_tiles = match main_loop {
+        MainLoop::Tiled => N_TILES,
+        MainLoop::Subgroup => N_SUBGROUP_TILES,
+        MainLoop::Plain => 0,
+    };
+    let tiles = (0..n_tiles).map(Some).chain([None]);
+    let all = tiles.flat_map(|tile| [0, 1, -1].map(|splits| Choice { tile, splits }));
+    all.filter(|&choice| choice != Choice::default()).collect()
+}
+
+/// A hash (FNV-1a) of the shaders and tiles that measured choices are about: of others they say nothing.
+pub fn hash() -> u64 {
+    let operands = crate::ops::all().flat_map(|d| d.shaders).filter(|s| s.name.starts_with("operand/"));
+    let texts = SHADERS.iter().chain(operands).map(|s| s.text.to_string());
+    let tables = format!("{TILES:?}{SUBGROUP_LOADS:?}");
+    let bytes = texts.chain([tables]).flat_map(String::into_bytes);
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// What a split of k takes, a whole number of the main loops' steps.
