@@ -45,6 +45,9 @@ pub struct Unit {
 /// Runs a number of iterations and says how long they took.
 pub type Run = Box<dyn FnMut(u64) -> anyhow::Result<Duration>>;
 
+/// Makes a case ready on a device.
+pub type Start = Box<dyn FnOnce(&Device) -> anyhow::Result<Run>>;
+
 /// Something to time. `start` makes what it needs; an error of it, such as too little memory, leaves the case out with a line.
 pub struct Case {
     /// `conv2d/3x3_64_64_56/forward`.
@@ -52,7 +55,7 @@ pub struct Case {
     /// Units of work of an iteration: floating-point operations, images.
     pub work: u64,
     /// Makes the case ready.
-    pub start: Box<dyn FnOnce(&Device) -> anyhow::Result<Run>>,
+    pub start: Start,
 }
 
 impl Case {

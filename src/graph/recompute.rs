@@ -143,14 +143,14 @@ impl Graph {
         let (mut n_places, mut last_place) = (0, 0);
         let mut alive: Vec<Value> = Vec::new();
         let mut made = activations.iter().peekable();
-        for n in 0..forward.len() {
+        for (n, node) in forward.iter().enumerate() {
             while let Some((v, _)) = made.next_if(|(_, at)| *at == n) {
                 alive.push(*v);
             }
             alive.retain(|v| last_read.get(v).is_some_and(|&last| last > n));
             if let [only] = alive[..]
-                && forward[n].outputs.contains(&only)
-                && forward[n].op.view().is_none()
+                && node.outputs.contains(&only)
+                && node.op.view().is_none()
             {
                 n_places += 1;
                 if n_places % every.max(1) == 0 {
