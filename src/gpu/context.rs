@@ -4,6 +4,7 @@ use super::adapter::{Adapter, backend_name, driver_of, name_of};
 use super::compose::compose;
 use super::options::GpuOptions;
 use crate::error::{Error, Result};
+#[cfg(not(target_arch = "wasm32"))]
 use crate::linalg::map_indices;
 use crate::op::{Binding, DeviceProfile, Dispatch, Kernel, MainLoop};
 use std::collections::{HashMap, HashSet};
@@ -208,15 +209,19 @@ impl Gpu {
         let mut missing =
             dispatches.map(|d| (&d.kernel, &*d.bindings)).filter(|(kernel, _)| known.insert(kernel)).collect::<Vec<_>>();
         missing.retain(|(kernel, _)| !lock(&self.pipelines).contains_key(kernel));
-        if cfg!(target_arch = "wasm32") {
-            return self.scoped(|| missing.iter().try_for_each(|(kernel, b)| self.pipeline(kernel, b).map(drop))).await?;
-        }
-        // An error scope sees its own thread's errors.
-        let make = |i: usize| {
-            let (kernel, bindings) = missing[i];
-            pollster::block_on(self.scoped(|| self.pipeline(kernel, bindings))).and_then(|made| made).map(drop)
+        // In a browser there is one thread, and WebGPU's objects belong to it.
+        #[cfg(target_arch = "wasm32")]
+        let made = self.scoped(|| missing.iter().try_for_each(|(kernel, b)| self.pipeline(kernel, b).map(drop))).await?;
+        #[cfg(not(target_arch = "wasm32"))]
+        let made = {
+            // An error scope sees its own thread's errors.
+            let make = |i: usize| {
+                let (kernel, bindings) = missing[i];
+                pollster::block_on(self.scoped(|| self.pipeline(kernel, bindings))).and_then(|made| made).map(drop)
+            };
+            map_indices(missing.len(), make).into_iter().collect()
         };
-        map_indices(missing.len(), make).into_iter().collect()
+        made
     }
 
     /// The pipeline of a kernel, made at its first use.
