@@ -86,8 +86,7 @@ fn f32s(shape: impl Into<Shape>) -> TensorType {
 
 /// Forward, both gradients, and all three in one run, as a training step has them.
 fn convolution(n: usize, (side, c_in, c_out, kernel, stride, padding, groups): Convolution) -> Vec<Case> {
-    let padding = Padding::Explicit { top: padding, bottom: padding, left: padding, right: padding };
-    let window = Window2d { stride: [stride, stride], padding, ..Window2d::new([kernel, kernel]) };
+    let window = Window2d { stride: [stride, stride], padding: Padding::all(padding), ..Window2d::new([kernel, kernel]) };
     let forward = Arc::new(Conv2d::new(window, groups));
     let x = f32s([n, side, side, c_in]);
     let w = f32s([kernel, kernel, c_in / groups, c_out]);

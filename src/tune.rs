@@ -106,9 +106,7 @@ impl Problem {
     /// [`Error::Invalid`] if there is no such convolution.
     pub fn convolution(n: usize, side: usize, channels: [usize; 2], kernel: usize, stride: usize) -> Result<[Problem; 3]> {
         let [c_in, c_out] = channels;
-        let pad = kernel / 2;
-        let padding = Padding::Explicit { top: pad, bottom: pad, left: pad, right: pad };
-        let window = Window2d { stride: [stride, stride], padding, ..Window2d::new([kernel, kernel]) };
+        let window = Window2d { stride: [stride, stride], padding: Padding::all(kernel / 2), ..Window2d::new([kernel, kernel]) };
         let forward = Conv2d::new(window, 1);
         let x = TensorType::f32([n, side, side, c_in]);
         let w = TensorType::f32([kernel, kernel, c_in, c_out]);

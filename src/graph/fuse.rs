@@ -34,11 +34,7 @@ impl Graph {
                 self.nodes.push(node);
             }
         }
-        for (node, outputs) in self.nodes.iter().map(|n| n.outputs.clone()).enumerate() {
-            for (output, y) in outputs.into_iter().enumerate() {
-                self.values[y.0 as usize].origin = Origin::Node { node, output };
-            }
-        }
+        self.number_nodes();
     }
 
     /// The node of which a value is output 0.

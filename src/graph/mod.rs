@@ -140,6 +140,15 @@ impl Graph {
         node.op.cost(&self.types(&node.inputs), &self.types(&node.outputs))
     }
 
+    /// Tells values where their nodes stand, after those have moved.
+    fn number_nodes(&mut self) {
+        for (n, node) in self.nodes.iter().enumerate() {
+            for (output, y) in node.outputs.iter().enumerate() {
+                self.values[y.0 as usize].origin = Origin::Node { node: n, output };
+            }
+        }
+    }
+
     fn producer(&self, v: Value) -> Option<(usize, usize)> {
         match self.info(v).origin {
             Origin::Node { node, output } => Some((node, output)),

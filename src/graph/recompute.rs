@@ -41,11 +41,7 @@ impl Graph {
             }
             self.nodes.push(node);
         }
-        for (node, n) in self.nodes.iter().zip(0..) {
-            for (output, v) in node.outputs.iter().enumerate() {
-                self.values[v.0 as usize].origin = Origin::Node { node: n, output };
-            }
-        }
+        self.number_nodes();
     }
 
     /// The value that stands for `v` in the backward pass: itself, or an output of a new node that makes it again.
