@@ -2,6 +2,7 @@
 
 use crate::op::Declaration;
 
+mod broadcasting;
 #[cfg(test)]
 pub(crate) mod check;
 mod columns;
@@ -31,7 +32,6 @@ ops! {
     avg_pool2d,
     batch_norm,
     binary,
-    clip,
     concat,
     conv2d,
     dropout,

@@ -11,7 +11,10 @@ mod global_pool2d;
 mod merge;
 mod pool2d;
 
-pub use activation::{Clip, Relu, Relu6, Sigmoid, Softmax, Softplus, Tanh};
+pub use activation::{
+    Clip, Elu, Gelu, GeluTanh, HardSigmoid, HardSwish, LeakyRelu, Mish, Prelu, Relu, Relu6, Selu, Sigmoid, Silu, Softmax, Softplus,
+    Softsign, Tanh,
+};
 pub use batch_norm::BatchNorm;
 pub use conv2d::Conv2d;
 pub use dense::Dense;
@@ -19,7 +22,7 @@ pub use depthwise_conv2d::DepthwiseConv2d;
 pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use global_pool2d::{GlobalAvgPool2d, GlobalMaxPool2d};
-pub use merge::Add;
+pub use merge::{Add, Max, Min, Mul, Sub};
 pub use pool2d::{AvgPool2d, MaxPool2d};
 
 use super::layer::batched;
