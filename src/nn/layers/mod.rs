@@ -9,6 +9,7 @@ mod dropout;
 mod flatten;
 mod global_pool2d;
 mod merge;
+mod pad_channels;
 mod pool2d;
 
 pub use activation::{Clip, Relu, Relu6, Sigmoid, Softmax, Softplus, Tanh};
@@ -20,6 +21,7 @@ pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use global_pool2d::{GlobalAvgPool2d, GlobalMaxPool2d};
 pub use merge::Add;
+pub use pad_channels::PadChannels;
 pub use pool2d::{AvgPool2d, MaxPool2d};
 
 use super::layer::batched;
