@@ -19,8 +19,8 @@ pub(crate) mod summary;
 pub use init::Init;
 pub use layer::{Layer, LayerContext, Mode};
 pub use layers::{
-    Add, AvgPool2d, BatchNorm, Clip, Conv2d, Dense, DepthwiseConv2d, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d,
-    MaxPool2d, Relu, Relu6, Sigmoid, Softmax, Softplus, Tanh,
+    Add, AvgPool2d, BatchNorm, Clip, Concat, Conv1d, Conv2d, ConvTranspose2d, Dense, DepthwiseConv2d, Dropout, Flatten,
+    GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d, Relu, Relu6, SeparableConv2d, Sigmoid, Softmax, Softplus, Tanh,
 };
 pub use model::Model;
 pub use net::Net;
