@@ -1,9 +1,6 @@
 //! Networks as graphs of layers: what a residual block needs, and what [`Sequential`](super::Sequential) is made of.
 
-use super::layers::{
-    Add, AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d, Relu, Relu6,
-    Sigmoid, Softmax, Softplus, Tanh,
-};
+use super::layers::*;
 use super::network::Network;
 use super::{Init, Layer, Model, Size2, Summary};
 use crate::device::Device;
@@ -93,6 +90,26 @@ macro_rules! layer_methods {
         /// Adds a [`Conv2d`]: stride 1, no padding.
         pub fn conv2d($($receiver)+, filters: usize, kernel: impl Into<Size2>) -> Self {
             $this.layer(Conv2d::new(filters, kernel))
+        }
+
+        /// Adds a [`Conv1d`]: stride 1, no padding.
+        pub fn conv1d($($receiver)+, filters: usize, kernel: usize) -> Self {
+            $this.layer(Conv1d::new(filters, kernel))
+        }
+
+        /// Adds a [`ConvTranspose2d`]: no padding.
+        pub fn conv_transpose2d($($receiver)+, filters: usize, kernel: impl Into<Size2>, stride: impl Into<Size2>) -> Self {
+            $this.layer(ConvTranspose2d::new(filters, kernel).stride(stride))
+        }
+
+        /// Adds a [`DepthwiseConv2d`]: stride 1, no padding.
+        pub fn depthwise_conv2d($($receiver)+, kernel: impl Into<Size2>) -> Self {
+            $this.layer(DepthwiseConv2d::new(kernel))
+        }
+
+        /// Adds a [`SeparableConv2d`]: stride 1, no padding.
+        pub fn separable_conv2d($($receiver)+, filters: usize, kernel: impl Into<Size2>) -> Self {
+            $this.layer(SeparableConv2d::new(filters, kernel))
         }
 
         /// Adds a [`Dense`].
@@ -196,6 +213,12 @@ impl Net {
     /// Adds an [`Add`]: the sum of two networks' outputs, of one shape.
     pub fn add(&self, other: &Net) -> Net {
         Net::join(&[self, other], Add)
+    }
+
+    /// Adds a [`Concat`]: networks' outputs side by side along the channels. Another axis:
+    /// `Net::join(&[&a, &b], Concat::new().axis(1))`.
+    pub fn concat(inputs: &[&Net]) -> Net {
+        Net::join(inputs, Concat::new())
     }
 
     /// Names the last layer, before anything else reads it; without it, layers are called `conv2d`, `conv2d_1`, ... as in Keras. Names
