@@ -159,6 +159,12 @@ fn the_zoo_counts_as_torchvision() {
         assert_eq!((summary.trainable, giga(&summary)), (parameters, gmacs), "{name}");
         assert_eq!(summary.layers.last().unwrap().output.dims(), [1000], "{name}");
     }
+    for (net, parameters, gmacs) in
+        [(zoo::resnet20([32, 32, 3], 10), 269_722, 0.041), (zoo::resnet56([32, 32, 3], 10), 853_018, 0.125)]
+    {
+        let summary = net.summary().unwrap();
+        assert_eq!((summary.trainable, giga(&summary)), (parameters, gmacs));
+    }
     // PyTorch has 122 buffers in ResNet-18, of which 20 count batches.
     assert_eq!(zoo::resnet18(input, 1000).summary().unwrap().non_trainable, 9_600);
     assert_eq!(zoo::mobilenet_v2(input, 1000).summary().unwrap().non_trainable, 34_112);
@@ -171,7 +177,7 @@ fn the_zoo_runs() {
     use striate::train::{Fit, Progress, Sgd};
     let x = sample::normal(1, [4, 32, 32, 3]);
     let data = Dataset::new(x.clone(), vec![0, 1, 2, 3], 10).unwrap();
-    for net in [zoo::resnet18([32, 32, 3], 10), zoo::mobilenet_v2([32, 32, 3], 10)] {
+    for net in [zoo::resnet18([32, 32, 3], 10), zoo::resnet20([32, 32, 3], 10), zoo::mobilenet_v2([32, 32, 3], 10)] {
         let mut model = net.build(&Device::cpu(), Seed(1)).unwrap();
         let fit = Fit::epochs(1).batch(4).optimizer(Sgd::new(0.01)).progress(Progress::Silent);
         let history = model.fit(&data, fit).unwrap();

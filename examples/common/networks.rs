@@ -95,6 +95,10 @@ fn three_convolutions(net: Sequential, last: usize) -> Sequential {
 pub enum Zoo {
     /// MobileNetV2
     MobilenetV2,
+    /// ResNet-20 for CIFAR-10
+    Resnet20,
+    /// ResNet-56 for CIFAR-10
+    Resnet56,
     /// ResNet-18
     Resnet18,
     /// ResNet-34
@@ -120,6 +124,8 @@ impl Zoo {
     pub fn net(self) -> fn([usize; 3], usize) -> Net {
         match self {
             Zoo::MobilenetV2 => zoo::mobilenet_v2,
+            Zoo::Resnet20 => zoo::resnet20,
+            Zoo::Resnet56 => zoo::resnet56,
             Zoo::Resnet18 => zoo::resnet18,
             Zoo::Resnet34 => zoo::resnet34,
             Zoo::Resnet50 => zoo::resnet50,

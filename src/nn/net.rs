@@ -1,9 +1,6 @@
 //! Networks as graphs of layers: what a residual block needs, and what [`Sequential`](super::Sequential) is made of.
 
-use super::layers::{
-    Add, AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d, Relu, Relu6,
-    Sigmoid, Softmax, Softplus, Tanh,
-};
+use super::layers::*;
 use super::network::Network;
 use super::{Init, Layer, Model, Size2, Summary};
 use crate::device::Device;
@@ -95,6 +92,26 @@ macro_rules! layer_methods {
             $this.layer(Conv2d::new(filters, kernel))
         }
 
+        /// Adds a [`Conv1d`]: stride 1, no padding.
+        pub fn conv1d($($receiver)+, filters: usize, kernel: usize) -> Self {
+            $this.layer(Conv1d::new(filters, kernel))
+        }
+
+        /// Adds a [`ConvTranspose2d`]: no padding.
+        pub fn conv_transpose2d($($receiver)+, filters: usize, kernel: impl Into<Size2>, stride: impl Into<Size2>) -> Self {
+            $this.layer(ConvTranspose2d::new(filters, kernel).stride(stride))
+        }
+
+        /// Adds a [`DepthwiseConv2d`]: stride 1, no padding.
+        pub fn depthwise_conv2d($($receiver)+, kernel: impl Into<Size2>) -> Self {
+            $this.layer(DepthwiseConv2d::new(kernel))
+        }
+
+        /// Adds a [`SeparableConv2d`]: stride 1, no padding.
+        pub fn separable_conv2d($($receiver)+, filters: usize, kernel: impl Into<Size2>) -> Self {
+            $this.layer(SeparableConv2d::new(filters, kernel))
+        }
+
         /// Adds a [`Dense`].
         pub fn dense($($receiver)+, units: usize) -> Self {
             $this.layer(Dense::new(units))
@@ -125,6 +142,11 @@ macro_rules! layer_methods {
             $this.layer(BatchNorm::new())
         }
 
+        /// Adds an [`Lrn`] over `size` channels, with PyTorch's defaults.
+        pub fn lrn($($receiver)+, size: usize) -> Self {
+            $this.layer(Lrn::new(size))
+        }
+
         /// Adds a [`Relu`].
         pub fn relu($($receiver)+) -> Self {
             $this.layer(Relu)
@@ -133,6 +155,51 @@ macro_rules! layer_methods {
         /// Adds a [`Relu6`].
         pub fn relu6($($receiver)+) -> Self {
             $this.layer(Relu6)
+        }
+
+        /// Adds a [`LeakyRelu`] of this slope: PyTorch's default is 0.01, Keras's 0.3.
+        pub fn leaky_relu($($receiver)+, slope: f64) -> Self {
+            $this.layer(LeakyRelu::new(slope))
+        }
+
+        /// Adds a [`Prelu`] with a slope a channel.
+        pub fn prelu($($receiver)+) -> Self {
+            $this.layer(Prelu::new())
+        }
+
+        /// Adds an [`Elu`] with an alpha of 1.
+        pub fn elu($($receiver)+) -> Self {
+            $this.layer(Elu::new(1.0))
+        }
+
+        /// Adds a [`Selu`].
+        pub fn selu($($receiver)+) -> Self {
+            $this.layer(Selu)
+        }
+
+        /// Adds a [`Gelu`], the exact one.
+        pub fn gelu($($receiver)+) -> Self {
+            $this.layer(Gelu)
+        }
+
+        /// Adds a [`Silu`].
+        pub fn silu($($receiver)+) -> Self {
+            $this.layer(Silu)
+        }
+
+        /// Adds a [`Mish`].
+        pub fn mish($($receiver)+) -> Self {
+            $this.layer(Mish)
+        }
+
+        /// Adds a [`HardSwish`].
+        pub fn hard_swish($($receiver)+) -> Self {
+            $this.layer(HardSwish)
+        }
+
+        /// Adds a [`HardSigmoid`].
+        pub fn hard_sigmoid($($receiver)+) -> Self {
+            $this.layer(HardSigmoid::new())
         }
 
         /// Adds a [`Sigmoid`].
@@ -148,6 +215,11 @@ macro_rules! layer_methods {
         /// Adds a [`Softplus`].
         pub fn softplus($($receiver)+) -> Self {
             $this.layer(Softplus)
+        }
+
+        /// Adds a [`Softsign`].
+        pub fn softsign($($receiver)+) -> Self {
+            $this.layer(Softsign)
         }
 
         /// Adds a [`Softmax`]. A classifier doesn't end with one.
@@ -193,9 +265,35 @@ impl Net {
         Net { node: Node::new(Kind::Layer(Arc::new(layer)), nodes), init }
     }
 
-    /// Adds an [`Add`]: the sum of two networks' outputs, of one shape.
+    /// Adds an [`Add`]: the sum of two networks' outputs. For more, and likewise for the others: `Net::join(&[&a, &b, &c], Add)`.
     pub fn add(&self, other: &Net) -> Net {
         Net::join(&[self, other], Add)
+    }
+
+    /// Adds a [`Sub`]: this network's output less the other's.
+    pub fn sub(&self, other: &Net) -> Net {
+        Net::join(&[self, other], Sub)
+    }
+
+    /// Adds a [`Mul`]: the product of two networks' outputs, such as `[n, h, w, c]` and `[n, c]`.
+    pub fn mul(&self, other: &Net) -> Net {
+        Net::join(&[self, other], Mul)
+    }
+
+    /// Adds a [`Max`]: the larger of two networks' outputs.
+    pub fn max(&self, other: &Net) -> Net {
+        Net::join(&[self, other], Max)
+    }
+
+    /// Adds a [`Min`]: the smaller of two networks' outputs.
+    pub fn min(&self, other: &Net) -> Net {
+        Net::join(&[self, other], Min)
+    }
+
+    /// Adds a [`Concat`]: networks' outputs side by side along the channels. Another axis:
+    /// `Net::join(&[&a, &b], Concat::new().axis(1))`.
+    pub fn concat(inputs: &[&Net]) -> Net {
+        Net::join(inputs, Concat::new())
     }
 
     /// Names the last layer, before anything else reads it; without it, layers are called `conv2d`, `conv2d_1`, ... as in Keras. Names

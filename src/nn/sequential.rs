@@ -1,9 +1,6 @@
 //! The builder of a model whose layers follow each other.
 
-use super::layers::{
-    AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d, Relu, Relu6, Sigmoid,
-    Softmax, Softplus, Tanh,
-};
+use super::layers::*;
 use super::net::layer_methods;
 use super::{Init, Layer, Model, Net, Size2};
 use crate::device::Device;

@@ -37,6 +37,7 @@ ops! {
     dropout,
     fill,
     gather_rows,
+    local_response_norm,
     matmul,
     max_pool2d,
     mean_squared_error,

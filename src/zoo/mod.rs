@@ -15,5 +15,5 @@ mod resnet;
 mod vgg;
 
 pub use mobilenet::mobilenet_v2;
-pub use resnet::{Block, resnet, resnet18, resnet34, resnet50, resnet101, resnet152};
+pub use resnet::{Block, resnet, resnet_cifar, resnet18, resnet20, resnet34, resnet50, resnet56, resnet101, resnet152};
 pub use vgg::{vgg, vgg11, vgg13, vgg16, vgg19};

@@ -1,6 +1,6 @@
 //! Residual networks.
 
-use crate::nn::{BatchNorm, Conv2d, Init, MaxPool2d, Net};
+use crate::nn::{AvgPool2d, BatchNorm, Conv2d, Init, MaxPool2d, Net, PadChannels};
 use crate::tensor::{Padding, Shape};
 
 /// What a residual network is made of.
@@ -68,6 +68,38 @@ fn bottleneck(x: &Net, filters: usize, stride: usize, project: bool) -> Net {
     let y = conv_bn(&y, filters, 3, stride).relu();
     let y = conv_bn(&y, 4 * filters, 1, 1);
     y.add(&shortcut(x, 4 * filters, stride, project)).relu()
+}
+
+/// ResNet-20 for CIFAR-10: 269,722 parameters with ten classes.
+pub fn resnet20(input: impl Into<Shape>, classes: usize) -> Net {
+    resnet_cifar(3, input, classes)
+}
+
+/// ResNet-56 for CIFAR-10: 853,018 parameters with ten classes.
+pub fn resnet56(input: impl Into<Shape>, classes: usize) -> Net {
+    resnet_cifar(9, input, classes)
+}
+
+/// The paper's networks of `6 n + 2` layers for CIFAR-10's images of 32 x 32: three stages of so many basic blocks, of 16, 32 and 64
+/// filters. Where a stage halves the image, the shortcut takes every second pixel and has channels of zeros (option A), half of them
+/// before and half after its own, as in PyTorch's best-known version (Y. Idelbayev).
+pub fn resnet_cifar(blocks: usize, input: impl Into<Shape>, classes: usize) -> Net {
+    let x = Net::input(input).init(Init::HeNormal);
+    let mut x = conv_bn(&x, 16, 3, 1).relu();
+    for (stage, filters) in [16, 32, 64].into_iter().enumerate() {
+        for b in 0..blocks {
+            let halves = stage > 0 && b == 0;
+            let y = conv_bn(&x, filters, 3, if halves { 2 } else { 1 }).relu();
+            let y = conv_bn(&y, filters, 3, 1);
+            x = y.add(&if halves { subsampled(&x, filters / 4) } else { x.clone() }).relu();
+        }
+    }
+    x.global_avg_pool2d().dense(classes)
+}
+
+/// Every second pixel in each direction, between so many channels of zeros on either side.
+fn subsampled(x: &Net, zeros: usize) -> Net {
+    x.layer(AvgPool2d::new(1).stride(2)).layer(PadChannels::new(zeros, zeros))
 }
 
 /// The input itself, or, where the block changes its shape, a 1x1 convolution of it.
