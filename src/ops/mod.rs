@@ -3,6 +3,7 @@
 use crate::op::Declaration;
 
 mod broadcasting;
+mod channel_sums;
 #[cfg(test)]
 pub(crate) mod check;
 mod columns;
@@ -29,6 +30,7 @@ ops! {
     accuracy,
     adadelta_update,
     adam_update,
+    argmax,
     avg_pool2d,
     batch_norm,
     binary,
@@ -37,6 +39,7 @@ ops! {
     dropout,
     fill,
     gather_rows,
+    group_norm,
     local_response_norm,
     matmul,
     max_pool2d,

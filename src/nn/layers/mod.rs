@@ -10,15 +10,17 @@ mod depthwise_conv2d;
 mod dropout;
 mod flatten;
 mod global_pool2d;
+mod group_norm;
 mod lrn;
 mod merge;
 mod pad_channels;
 mod pool2d;
+mod reduce;
 mod separable_conv2d;
 
 pub use activation::{
-    Clip, Elu, Gelu, GeluTanh, HardSigmoid, HardSwish, LeakyRelu, Mish, Prelu, Relu, Relu6, Selu, Sigmoid, Silu, Softmax, Softplus,
-    Softsign, Tanh,
+    Clip, Elu, Gelu, GeluTanh, HardSigmoid, HardSwish, LeakyRelu, Mish, Prelu, Relu, Relu6, Selu, Sigmoid, Silu, Softmax,
+    Softplus, Softsign, Tanh,
 };
 pub use batch_norm::BatchNorm;
 pub use conv_transpose2d::ConvTranspose2d;
@@ -29,10 +31,12 @@ pub use depthwise_conv2d::DepthwiseConv2d;
 pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use global_pool2d::{GlobalAvgPool2d, GlobalMaxPool2d};
+pub use group_norm::{GroupNorm, InstanceNorm, LayerNorm};
 pub use lrn::Lrn;
 pub use merge::{Add, Concat, Max, Min, Mul, Sub};
 pub use pad_channels::PadChannels;
 pub use pool2d::{AvgPool2d, MaxPool2d};
+pub use reduce::Reduce;
 pub use separable_conv2d::SeparableConv2d;
 
 use super::layer::batched;
