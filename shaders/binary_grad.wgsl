@@ -23,7 +23,7 @@ fn gradient(a: vec4<f32>, b: vec4<f32>, dy: vec4<f32>) -> vec4<f32> {
     switch OPERATION {
         case 4u: {
             if (BY_B) {
-                let nowhere = a == ZERO & b >= ZERO;
+                let nowhere = (a == ZERO) & (b >= ZERO);
                 let log_a = select(log(a), vec4<f32>(not_a_number()), a < ZERO);
                 return select(dy * (general_power(a, b) * log_a), ZERO, nowhere);
             }
