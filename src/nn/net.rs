@@ -1,8 +1,8 @@
 //! Networks as graphs of layers: what a residual block needs, and what [`Sequential`](super::Sequential) is made of.
 
 use super::layers::{
-    Add, AvgPool2d, BatchNorm, Concat, Conv1d, Conv2d, ConvTranspose2d, Dense, DepthwiseConv2d, Dropout, Flatten,
-    GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d, Relu, Relu6, SeparableConv2d, Sigmoid, Softmax, Softplus, Tanh,
+    AdaptiveAvgPool2d, Add, AvgPool2d, BatchNorm, Concat, Conv1d, Conv2d, ConvTranspose2d, Dense, DepthwiseConv2d, Dropout, Flatten,
+    GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d, Relu, Relu6, Resize2d, SeparableConv2d, Sigmoid, Softmax, Softplus, Tanh, Upsample2d,
 };
 use super::network::Network;
 use super::{Init, Layer, Model, Size2, Summary};
@@ -128,6 +128,21 @@ macro_rules! layer_methods {
         /// Adds an [`AvgPool2d`] whose stride is its size.
         pub fn avg_pool2d($($receiver)+, size: impl Into<Size2>) -> Self {
             $this.layer(AvgPool2d::new(size))
+        }
+
+        /// Adds an [`AdaptiveAvgPool2d`].
+        pub fn adaptive_avg_pool2d($($receiver)+, size: impl Into<Size2>) -> Self {
+            $this.layer(AdaptiveAvgPool2d::new(size))
+        }
+
+        /// Adds an [`Upsample2d`]: each pixel repeated.
+        pub fn upsample2d($($receiver)+, factor: impl Into<Size2>) -> Self {
+            $this.layer(Upsample2d::new(factor))
+        }
+
+        /// Adds a [`Resize2d`]: bilinear.
+        pub fn resize2d($($receiver)+, size: impl Into<Size2>) -> Self {
+            $this.layer(Resize2d::new(size))
         }
 
         /// Adds a [`GlobalAvgPool2d`].

@@ -12,6 +12,7 @@ mod flatten;
 mod global_pool2d;
 mod merge;
 mod pool2d;
+mod resize2d;
 mod separable_conv2d;
 
 pub use activation::{Clip, Relu, Relu6, Sigmoid, Softmax, Softplus, Tanh};
@@ -25,7 +26,8 @@ pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use global_pool2d::{GlobalAvgPool2d, GlobalMaxPool2d};
 pub use merge::{Add, Concat};
-pub use pool2d::{AvgPool2d, MaxPool2d};
+pub use pool2d::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
+pub use resize2d::{Resize2d, Upsample2d};
 pub use separable_conv2d::SeparableConv2d;
 
 use super::layer::batched;
