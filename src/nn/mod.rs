@@ -16,6 +16,7 @@ mod sequential;
 mod size;
 pub(crate) mod summary;
 
+pub use crate::ops::resample2d::Corners;
 pub use init::Init;
 pub use layer::{Layer, LayerContext, Mode};
 pub use layers::*;

@@ -127,6 +127,21 @@ macro_rules! layer_methods {
             $this.layer(AvgPool2d::new(size))
         }
 
+        /// Adds an [`AdaptiveAvgPool2d`].
+        pub fn adaptive_avg_pool2d($($receiver)+, size: impl Into<Size2>) -> Self {
+            $this.layer(AdaptiveAvgPool2d::new(size))
+        }
+
+        /// Adds an [`Upsample2d`]: each pixel repeated.
+        pub fn upsample2d($($receiver)+, factor: impl Into<Size2>) -> Self {
+            $this.layer(Upsample2d::new(factor))
+        }
+
+        /// Adds a [`Resize2d`]: bilinear.
+        pub fn resize2d($($receiver)+, size: impl Into<Size2>) -> Self {
+            $this.layer(Resize2d::new(size))
+        }
+
         /// Adds a [`GlobalAvgPool2d`].
         pub fn global_avg_pool2d($($receiver)+) -> Self {
             $this.layer(GlobalAvgPool2d)

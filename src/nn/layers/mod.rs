@@ -13,6 +13,7 @@ mod global_pool2d;
 mod merge;
 mod pad_channels;
 mod pool2d;
+mod resize2d;
 mod separable_conv2d;
 
 pub use activation::{Clip, Relu, Relu6, Sigmoid, Softmax, Softplus, Tanh};
@@ -27,7 +28,8 @@ pub use flatten::Flatten;
 pub use global_pool2d::{GlobalAvgPool2d, GlobalMaxPool2d};
 pub use merge::{Add, Concat};
 pub use pad_channels::PadChannels;
-pub use pool2d::{AvgPool2d, MaxPool2d};
+pub use pool2d::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
+pub use resize2d::{Resize2d, Upsample2d};
 pub use separable_conv2d::SeparableConv2d;
 
 use super::layer::batched;
