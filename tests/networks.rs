@@ -88,7 +88,7 @@ fn mistakes_are_named() {
     let x = || Net::input([8, 8, 3]);
     let stem = x().conv2d(4, 3).named("stem");
     let shapes = refusal(&stem.add(&stem.max_pool2d(2)));
-    assert_eq!(shapes, "add: input shapes: got [n, 6, 6, 4] of 'stem' and [n, 3, 3, 4] of 'max_pool2d', want equal ones");
+    assert_eq!(shapes, "add: input shapes: got [n, 6, 6, 4] of 'stem' and [n, 3, 3, 4] of 'max_pool2d', want equal ones, but for dimensions of 1");
     let image = x();
     let channels = refusal(&image.add(&image.conv2d(4, 3).named("stem")).named("sum"));
     assert!(channels.starts_with("sum: input shapes: got [n, 8, 8, 3] of 'input' and [n, 6, 6, 4] of 'stem'"), "{channels}");

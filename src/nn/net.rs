@@ -157,6 +157,11 @@ macro_rules! layer_methods {
             $this.layer(BatchNorm::new())
         }
 
+        /// Adds an [`Lrn`] over `size` channels, with PyTorch's defaults.
+        pub fn lrn($($receiver)+, size: usize) -> Self {
+            $this.layer(Lrn::new(size))
+        }
+
         /// Adds a [`Relu`].
         pub fn relu($($receiver)+) -> Self {
             $this.layer(Relu)
@@ -165,6 +170,51 @@ macro_rules! layer_methods {
         /// Adds a [`Relu6`].
         pub fn relu6($($receiver)+) -> Self {
             $this.layer(Relu6)
+        }
+
+        /// Adds a [`LeakyRelu`] of this slope: PyTorch's default is 0.01, Keras's 0.3.
+        pub fn leaky_relu($($receiver)+, slope: f64) -> Self {
+            $this.layer(LeakyRelu::new(slope))
+        }
+
+        /// Adds a [`Prelu`] with a slope a channel.
+        pub fn prelu($($receiver)+) -> Self {
+            $this.layer(Prelu::new())
+        }
+
+        /// Adds an [`Elu`] with an alpha of 1.
+        pub fn elu($($receiver)+) -> Self {
+            $this.layer(Elu::new(1.0))
+        }
+
+        /// Adds a [`Selu`].
+        pub fn selu($($receiver)+) -> Self {
+            $this.layer(Selu)
+        }
+
+        /// Adds a [`Gelu`], the exact one.
+        pub fn gelu($($receiver)+) -> Self {
+            $this.layer(Gelu)
+        }
+
+        /// Adds a [`Silu`].
+        pub fn silu($($receiver)+) -> Self {
+            $this.layer(Silu)
+        }
+
+        /// Adds a [`Mish`].
+        pub fn mish($($receiver)+) -> Self {
+            $this.layer(Mish)
+        }
+
+        /// Adds a [`HardSwish`].
+        pub fn hard_swish($($receiver)+) -> Self {
+            $this.layer(HardSwish)
+        }
+
+        /// Adds a [`HardSigmoid`].
+        pub fn hard_sigmoid($($receiver)+) -> Self {
+            $this.layer(HardSigmoid::new())
         }
 
         /// Adds a [`Sigmoid`].
@@ -180,6 +230,11 @@ macro_rules! layer_methods {
         /// Adds a [`Softplus`].
         pub fn softplus($($receiver)+) -> Self {
             $this.layer(Softplus)
+        }
+
+        /// Adds a [`Softsign`].
+        pub fn softsign($($receiver)+) -> Self {
+            $this.layer(Softsign)
         }
 
         /// Adds a [`Softmax`]. A classifier doesn't end with one.
@@ -225,9 +280,29 @@ impl Net {
         Net { node: Node::new(Kind::Layer(Arc::new(layer)), nodes), init }
     }
 
-    /// Adds an [`Add`]: the sum of two networks' outputs, of one shape.
+    /// Adds an [`Add`]: the sum of two networks' outputs. For more, and likewise for the others: `Net::join(&[&a, &b, &c], Add)`.
     pub fn add(&self, other: &Net) -> Net {
         Net::join(&[self, other], Add)
+    }
+
+    /// Adds a [`Sub`]: this network's output less the other's.
+    pub fn sub(&self, other: &Net) -> Net {
+        Net::join(&[self, other], Sub)
+    }
+
+    /// Adds a [`Mul`]: the product of two networks' outputs, such as `[n, h, w, c]` and `[n, c]`.
+    pub fn mul(&self, other: &Net) -> Net {
+        Net::join(&[self, other], Mul)
+    }
+
+    /// Adds a [`Max`]: the larger of two networks' outputs.
+    pub fn max(&self, other: &Net) -> Net {
+        Net::join(&[self, other], Max)
+    }
+
+    /// Adds a [`Min`]: the smaller of two networks' outputs.
+    pub fn min(&self, other: &Net) -> Net {
+        Net::join(&[self, other], Min)
     }
 
     /// Adds a [`Concat`]: networks' outputs side by side along the channels. Another axis:
