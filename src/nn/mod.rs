@@ -15,6 +15,7 @@ mod predict;
 mod sequential;
 mod size;
 pub(crate) mod summary;
+mod weights;
 
 pub use init::Init;
 pub use layer::{Layer, LayerContext, Mode};
@@ -23,7 +24,8 @@ pub use layers::{
     MaxPool2d, PadChannels, Relu, Relu6, Sigmoid, Softmax, Softplus, Tanh,
 };
 pub use model::Model;
-pub use net::Net;
+pub use net::{Net, Outputs, Piece, Shared};
 pub use sequential::Sequential;
 pub use size::Size2;
 pub use summary::{LayerSummary, Summary};
+pub use weights::Matching;

@@ -19,6 +19,8 @@ pub(crate) enum Kind {
         /// Share that it keeps at a step.
         momentum: f64,
     },
+    /// Not at all.
+    Frozen,
 }
 
 /// What a layer asked for.
@@ -64,6 +66,13 @@ impl Parameter {
 }
 
 impl Parameter {
+    /// Puts the parameter's values in their places.
+    pub fn fill(&self, pages: &mut [Vec<f32>], values: &[f32]) {
+        for (piece, range) in self.ranges() {
+            pages[piece.page][piece.offset..][..range.len()].copy_from_slice(&values[range]);
+        }
+    }
+
     /// The layer's part of the name.
     pub fn layer(&self) -> &str {
         self.name.rsplit_once('/').map_or(&self.name, |(layer, _)| layer)
@@ -114,11 +123,17 @@ impl Layout {
         Layout { parameters, pages }
     }
 
+    /// Pages of zeros.
+    pub fn empty(&self) -> Vec<Vec<f32>> {
+        self.pages.iter().map(|page| vec![0.0; page.len]).collect()
+    }
+
     /// Name of the state that holds a page.
     pub fn page_name(&self, page: usize) -> String {
         match self.pages[page].kind {
             Kind::Trained => format!("parameters/{page}"),
             Kind::Running { .. } => format!("running/{page}"),
+            Kind::Frozen => format!("frozen/{page}"),
         }
     }
 
@@ -150,14 +165,14 @@ pub(crate) struct Pages {
     pages: Vec<Option<Value>>,
     /// By parameter, the views of its pieces; none if the graph doesn't read it.
     views: Vec<Vec<Value>>,
-    /// By parameter, the number of the batch that a running mean takes in.
-    followed: Vec<Option<Value>>,
+    /// By parameter, the numbers of the batch that a running mean takes in, one for each place where its layer is read.
+    followed: Vec<Vec<Value>>,
 }
 
 impl Pages {
     pub fn new(layout: Layout) -> Pages {
         let n = layout.parameters.len();
-        Pages { pages: vec![None; layout.pages.len()], views: vec![Vec::new(); n], followed: vec![None; n], layout }
+        Pages { pages: vec![None; layout.pages.len()], views: vec![Vec::new(); n], followed: vec![Vec::new(); n], layout }
     }
 
     /// The views of the pieces of a parameter that was declared under this name with this shape.
@@ -182,19 +197,25 @@ impl Pages {
     /// Says what a running mean takes in at this step.
     pub fn follow(&mut self, graph: &Graph, name: &str, value: Value) -> Result<()> {
         let i = self.index(name, &graph.info(value).ty.shape)?;
-        self.followed[i] = Some(value);
+        self.followed[i].push(value);
         Ok(())
     }
 
-    /// What the running means in a page take in, as first element and value; where nothing was said, their own values, so that they
-    /// stay as they are.
-    pub fn followed_in(&mut self, graph: &mut Graph, page: usize) -> Result<Vec<(usize, Value)>> {
+    /// How often the running means in a page take something in at a step: once, or more for layers that are read at several places.
+    pub fn n_followed(&self, page: usize) -> usize {
+        let all = self.layout.parameters.iter().zip(&self.followed);
+        all.filter(|(p, _)| p.pieces.iter().any(|piece| piece.page == page)).map(|(_, f)| f.len()).max().unwrap_or(0)
+    }
+
+    /// What the running means in a page, which is `running` now, take in the `round`th time, as first element and value; where nothing was
+    /// said, their own values, so that they stay as they are.
+    pub fn followed_in(&self, graph: &mut Graph, page: usize, round: usize, running: Value) -> Result<Vec<(usize, Value)>> {
         let mut values = Vec::new();
-        for (i, p) in self.layout.parameters.clone().iter().enumerate() {
+        for (p, followed) in self.layout.parameters.iter().zip(&self.followed) {
             for piece in p.pieces.iter().filter(|piece| piece.page == page) {
-                let value = match self.followed[i] {
-                    Some(value) => value,
-                    None => self.views_of(graph, &p.name, &p.shape)?[0],
+                let value = match followed.get(round) {
+                    Some(&value) => value,
+                    None => graph.node(View { offset: piece.offset, shape: piece.shape.clone() }, &[running])?,
                 };
                 values.push((piece.offset, value));
             }
