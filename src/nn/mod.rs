@@ -17,11 +17,13 @@ mod size;
 pub(crate) mod summary;
 mod weights;
 
+pub use crate::ops::resample2d::Corners;
 pub use init::Init;
 pub use layer::{Layer, LayerContext, Mode};
 pub use layers::{
-    Add, AvgPool2d, BatchNorm, Clip, Conv2d, Dense, DepthwiseConv2d, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d,
-    MaxPool2d, PadChannels, Relu, Relu6, Sigmoid, Softmax, Softplus, Tanh,
+    AdaptiveAvgPool2d, Add, AvgPool2d, BatchNorm, Clip, Concat, Conv1d, Conv2d, ConvTranspose2d, Dense, DepthwiseConv2d, Dropout,
+    Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d, PadChannels, Relu, Relu6, Resize2d, SeparableConv2d, Sigmoid, Softmax,
+    Softplus, Tanh, Upsample2d,
 };
 pub use model::Model;
 pub use net::{Net, Outputs, Piece, Shared};

@@ -1,8 +1,9 @@
 //! Networks as graphs of layers: what a residual block needs, and what [`Sequential`](super::Sequential) is made of.
 
 use super::layers::{
-    Add, AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d, Relu, Relu6,
-    Sigmoid, Softmax, Softplus, Tanh,
+    AdaptiveAvgPool2d, Add, AvgPool2d, BatchNorm, Concat, Conv1d, Conv2d, ConvTranspose2d, Dense, DepthwiseConv2d, Dropout,
+    Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d, Relu, Relu6, Resize2d, SeparableConv2d, Sigmoid, Softmax, Softplus,
+    Tanh, Upsample2d,
 };
 use super::network::{Network, in_order};
 use super::{Init, Layer, Model, Size2, Summary};
@@ -229,6 +230,26 @@ macro_rules! layer_methods {
             $this.layer(Conv2d::new(filters, kernel))
         }
 
+        /// Adds a [`Conv1d`]: stride 1, no padding.
+        pub fn conv1d($($receiver)+, filters: usize, kernel: usize) -> Self {
+            $this.layer(Conv1d::new(filters, kernel))
+        }
+
+        /// Adds a [`ConvTranspose2d`]: no padding.
+        pub fn conv_transpose2d($($receiver)+, filters: usize, kernel: impl Into<Size2>, stride: impl Into<Size2>) -> Self {
+            $this.layer(ConvTranspose2d::new(filters, kernel).stride(stride))
+        }
+
+        /// Adds a [`DepthwiseConv2d`]: stride 1, no padding.
+        pub fn depthwise_conv2d($($receiver)+, kernel: impl Into<Size2>) -> Self {
+            $this.layer(DepthwiseConv2d::new(kernel))
+        }
+
+        /// Adds a [`SeparableConv2d`]: stride 1, no padding.
+        pub fn separable_conv2d($($receiver)+, filters: usize, kernel: impl Into<Size2>) -> Self {
+            $this.layer(SeparableConv2d::new(filters, kernel))
+        }
+
         /// Adds a [`Dense`].
         pub fn dense($($receiver)+, units: usize) -> Self {
             $this.layer(Dense::new(units))
@@ -242,6 +263,21 @@ macro_rules! layer_methods {
         /// Adds an [`AvgPool2d`] whose stride is its size.
         pub fn avg_pool2d($($receiver)+, size: impl Into<Size2>) -> Self {
             $this.layer(AvgPool2d::new(size))
+        }
+
+        /// Adds an [`AdaptiveAvgPool2d`].
+        pub fn adaptive_avg_pool2d($($receiver)+, size: impl Into<Size2>) -> Self {
+            $this.layer(AdaptiveAvgPool2d::new(size))
+        }
+
+        /// Adds an [`Upsample2d`]: each pixel repeated.
+        pub fn upsample2d($($receiver)+, factor: impl Into<Size2>) -> Self {
+            $this.layer(Upsample2d::new(factor))
+        }
+
+        /// Adds a [`Resize2d`]: bilinear.
+        pub fn resize2d($($receiver)+, size: impl Into<Size2>) -> Self {
+            $this.layer(Resize2d::new(size))
         }
 
         /// Adds a [`GlobalAvgPool2d`].
@@ -343,6 +379,12 @@ impl Net {
     /// Adds an [`Add`]: the sum of two networks' outputs, of one shape.
     pub fn add(&self, other: &Net) -> Net {
         Net::join(&[self, other], Add)
+    }
+
+    /// Adds a [`Concat`]: networks' outputs side by side along the channels. Another axis:
+    /// `Net::join(&[&a, &b], Concat::new().axis(1))`.
+    pub fn concat(inputs: &[&Net]) -> Net {
+        Net::join(inputs, Concat::new())
     }
 
     /// Names the last layer, before anything else reads it; without it, layers are called `conv2d`, `conv2d_1`, ... as in Keras. Names

@@ -4,7 +4,9 @@
 use super::Init;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::op::{PAGE_ALIGNMENT, Value};
+use crate::op::{NodeBuilder, PAGE_ALIGNMENT, Value};
+use crate::ops::binary::{Add, Binary, Sub};
+use crate::ops::scale::Scale;
 use crate::ops::view::View;
 use crate::tensor::{MAX_ELEMENTS, Shape, TensorType};
 use std::ops::Range;
@@ -158,6 +160,19 @@ fn cut_by_rows(shape: &Shape, limit: usize) -> impl Iterator<Item = Shape> {
     })
 }
 
+/// What a running mean takes in so that it becomes what it would by taking in one value after the other: from
+/// `m (m r + (1 - m) a) + (1 - m) b = m r + (1 - m) v` comes `v = b + m (a - r)`.
+fn combined(graph: &mut Graph, kind: Kind, running: Value, first: Value, rest: &[Value]) -> Result<Value> {
+    let Kind::Running { momentum } = kind else { return Ok(first) };
+    let mut value = first;
+    for &next in rest {
+        let moved = graph.node(Binary::<Sub>::new(), &[value, running])?;
+        let moved = graph.node(Scale { factor: momentum as f32 }, &[moved])?;
+        value = graph.node(Binary::<Add>::new(), &[next, moved])?;
+    }
+    Ok(value)
+}
+
 /// The pages as states of one graph, and the views of them that are the parameters' pieces.
 #[derive(Debug)]
 pub(crate) struct Pages {
@@ -201,21 +216,19 @@ impl Pages {
         Ok(())
     }
 
-    /// How often the running means in a page take something in at a step: once, or more for layers that are read at several places.
-    pub fn n_followed(&self, page: usize) -> usize {
-        let all = self.layout.parameters.iter().zip(&self.followed);
-        all.filter(|(p, _)| p.pieces.iter().any(|piece| piece.page == page)).map(|(_, f)| f.len()).max().unwrap_or(0)
-    }
-
-    /// What the running means in a page, which is `running` now, take in the `round`th time, as first element and value; where nothing was
-    /// said, their own values, so that they stay as they are.
-    pub fn followed_in(&self, graph: &mut Graph, page: usize, round: usize, running: Value) -> Result<Vec<(usize, Value)>> {
+    /// What the running means in a page take in, as first element and value; where nothing was said, their own values, so that they
+    /// stay as they are.
+    pub fn followed_in(&mut self, graph: &mut Graph, page: usize) -> Result<Vec<(usize, Value)>> {
         let mut values = Vec::new();
-        for (p, followed) in self.layout.parameters.iter().zip(&self.followed) {
+        for (i, p) in self.layout.parameters.clone().iter().enumerate() {
             for piece in p.pieces.iter().filter(|piece| piece.page == page) {
-                let value = match followed.get(round) {
-                    Some(&value) => value,
-                    None => graph.node(View { offset: piece.offset, shape: piece.shape.clone() }, &[running])?,
+                let value = match self.followed[i][..] {
+                    [value] => value,
+                    [first, ref rest @ ..] => {
+                        let running = self.views_of(graph, &p.name, &p.shape)?[0];
+                        combined(graph, p.kind, running, first, rest)?
+                    }
+                    [] => self.views_of(graph, &p.name, &p.shape)?[0],
                 };
                 values.push((piece.offset, value));
             }

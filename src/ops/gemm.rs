@@ -105,6 +105,11 @@ pub struct Epilogue {
 }
 
 impl Epilogue {
+    /// Whether the sums stay as they are.
+    pub fn is_none(&self) -> bool {
+        self.bias.is_none() && self.residual.is_none() && self.activation.is_none()
+    }
+
     /// Sets the epilogue's constants of a kernel.
     pub fn set(&self, kernel: Kernel) -> Kernel {
         kernel

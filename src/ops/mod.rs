@@ -42,6 +42,7 @@ ops! {
     mean_squared_error,
     pack,
     reduce,
+    resample2d,
     running_update,
     scale,
     sgd_update,

@@ -165,12 +165,10 @@ impl Model {
         for (page, layout) in self.layout.pages.iter().enumerate() {
             let Kind::Running { momentum } = layout.kind else { continue };
             graph.set_scope("running");
-            let mut running = pages.page(graph, page)?;
-            for round in 0..pages.n_followed(page) {
-                let (offsets, values): (Vec<_>, Vec<_>) = pages.followed_in(graph, page, round, running)?.into_iter().unzip();
-                let new = graph.node(Pack { offsets, len: layout.len }, &values)?;
-                running = graph.node(RunningUpdate { momentum }, &[running, new, health])?;
-            }
+            let (offsets, values): (Vec<_>, Vec<_>) = pages.followed_in(graph, page)?.into_iter().unzip();
+            let new = graph.node(Pack { offsets, len: layout.len }, &values)?;
+            let running = pages.page(graph, page)?;
+            graph.node(RunningUpdate { momentum }, &[running, new, health])?;
         }
         Ok(())
     }

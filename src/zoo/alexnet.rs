@@ -5,9 +5,6 @@ use crate::tensor::{Padding, Shape};
 
 /// AlexNet as `torchvision` has it, after A. Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014: 61.1
 /// million parameters at 224 x 224, without normalisation and groups.
-///
-/// The first dense layer reads the last feature maps as they are, 6 x 6 at 224 x 224; `torchvision` averages those of other sizes to
-/// 6 x 6 first.
 pub fn alexnet(input: impl Into<Shape>, classes: usize) -> Net {
     let pool = |x: Net| x.layer(MaxPool2d::new(3).stride(2));
     let conv = |x: Net, at: &str, conv: Conv2d| x.layer(conv).named(at).relu();
@@ -17,7 +14,7 @@ pub fn alexnet(input: impl Into<Shape>, classes: usize) -> Net {
     let x = conv(x, "6", Conv2d::new(384, 3).same());
     let x = conv(x, "8", Conv2d::new(256, 3).same());
     let x = pool(conv(x, "10", Conv2d::new(256, 3).same()));
-    let x = x.within("classifier").flatten();
+    let x = x.within("classifier").adaptive_avg_pool2d(6).flatten();
     let x = x.dropout(0.5).dense(4096).named("1").relu();
     x.dropout(0.5).dense(4096).named("4").relu().dense(classes).named("6")
 }

@@ -19,6 +19,7 @@ mod lenet;
 mod mobilenet;
 mod resnet;
 mod squeezenet;
+mod unet;
 mod vgg;
 
 pub use alexnet::alexnet;
@@ -29,4 +30,5 @@ pub use lenet::lenet5;
 pub use mobilenet::{efficientnet_lite0, mobilenet_v2};
 pub use resnet::{Block, resnet, resnet_cifar, resnet18, resnet20, resnet34, resnet50, resnet56, resnet101, resnet152};
 pub use squeezenet::{squeezenet1_0, squeezenet1_1};
+pub use unet::unet;
 pub use vgg::{vgg, vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn};

@@ -9,22 +9,22 @@ const B: [usize; 5] = [2, 2, 2, 2, 2];
 const D: [usize; 5] = [2, 2, 3, 3, 3];
 const E: [usize; 5] = [2, 2, 4, 4, 4];
 
-/// VGG-11 (configuration A): 132.9 million parameters at 224 x 224.
+/// VGG-11 (configuration A): 132.9 million parameters.
 pub fn vgg11(input: impl Into<Shape>, classes: usize) -> Net {
     vgg(A, false, input, classes)
 }
 
-/// VGG-13 (B): 133.0 million parameters at 224 x 224.
+/// VGG-13 (B): 133.0 million parameters.
 pub fn vgg13(input: impl Into<Shape>, classes: usize) -> Net {
     vgg(B, false, input, classes)
 }
 
-/// VGG-16 (D): 138.4 million parameters at 224 x 224.
+/// VGG-16 (D): 138.4 million parameters.
 pub fn vgg16(input: impl Into<Shape>, classes: usize) -> Net {
     vgg(D, false, input, classes)
 }
 
-/// VGG-19 (E): 143.7 million parameters at 224 x 224.
+/// VGG-19 (E): 143.7 million parameters.
 pub fn vgg19(input: impl Into<Shape>, classes: usize) -> Net {
     vgg(E, false, input, classes)
 }
@@ -52,8 +52,8 @@ pub fn vgg19_bn(input: impl Into<Shape>, classes: usize) -> Net {
 /// A network with so many convolutions before each of its five poolings (K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks
 /// for Large-Scale Image Recognition", ICLR 2015); the paper's are without batch norm.
 ///
-/// The first dense layer reads the last feature maps as they are, 7 x 7 at 224 x 224; `torchvision` averages those of other sizes to
-/// 7 x 7 first.
+/// The first dense layer reads feature maps of 7 x 7, which they are at 224 x 224; those of other sizes are averaged first, as in
+/// `torchvision`.
 pub fn vgg(convolutions: [usize; 5], batch_norm: bool, input: impl Into<Shape>, classes: usize) -> Net {
     let mut x = Net::input(input).init(Init::HeNormal).within("features");
     // Names count all layers, as in `torchvision`.
@@ -69,7 +69,7 @@ pub fn vgg(convolutions: [usize; 5], batch_norm: bool, input: impl Into<Shape>, 
         }
         x = x.max_pool2d(2).named(&next());
     }
-    let x = x.within("classifier").flatten();
+    let x = x.within("classifier").adaptive_avg_pool2d(7).flatten();
     let x = x.dense(4096).named("0").relu().dropout(0.5);
     x.dense(4096).named("3").relu().dropout(0.5).dense(classes).named("6")
 }
