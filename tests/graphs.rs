@@ -100,10 +100,10 @@ fn several_outputs() {
     let both = Outputs::of(&[&digit, &slant]);
     let mut model = both.build(&Device::cpu(), Seed(1)).unwrap();
     let outputs = model.outputs();
-    assert_eq!(outputs.iter().map(|(name, shape)| (name.as_str(), shape.dims())).collect::<Vec<_>>(), [
-        ("digit", &[10][..]),
-        ("slant", &[1])
-    ]);
+    assert_eq!(
+        outputs.iter().map(|(name, shape)| (name.as_str(), shape.dims())).collect::<Vec<_>>(),
+        [("digit", &[10][..]), ("slant", &[1])]
+    );
     // More than one run of 256, so that rows are cut and joined.
     let images = sample::normal(3, [300, 8, 8, 1]);
     let y = model.predict_all(&[("input", &images)]).unwrap();
@@ -233,7 +233,8 @@ fn another_head_and_features() {
     assert!(report.missing.is_empty() && report.unexpected.is_empty());
     assert_eq!(report.wrong_shape[0], ("dense/weight".to_string(), [64, 10].into(), [64, 26].into()));
     let text = report.complete().unwrap_err().to_string();
-    let want = "weights: got 4 set; 2 of another shape: dense/weight (got [64, 10], want [64, 26]), dense/bias (got [10], want [26])";
+    let want =
+        "weights: got 4 set; 2 of another shape: dense/weight (got [64, 10], want [64, 26]), dense/bias (got [10], want [26])";
     assert!(text.starts_with(want), "{text}");
     assert_eq!(letters.features("relu_1").unwrap().predict(&images).unwrap(), maps);
     let same = net.up_to("relu_1").unwrap().summary().unwrap();

@@ -20,11 +20,7 @@ mod weights;
 pub use crate::ops::resample2d::Corners;
 pub use init::Init;
 pub use layer::{Layer, LayerContext, Mode};
-pub use layers::{
-    AdaptiveAvgPool2d, Add, AvgPool2d, BatchNorm, Clip, Concat, Conv1d, Conv2d, ConvTranspose2d, Dense, DepthwiseConv2d, Dropout,
-    Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d, PadChannels, Relu, Relu6, Resize2d, SeparableConv2d, Sigmoid, Softmax,
-    Softplus, Tanh, Upsample2d,
-};
+pub use layers::*;
 pub use model::Model;
 pub use net::{Net, Outputs, Piece, Shared};
 pub use sequential::Sequential;

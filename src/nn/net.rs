@@ -1,14 +1,12 @@
 //! Networks as graphs of layers: what a residual block needs, and what [`Sequential`](super::Sequential) is made of.
 
-use super::layers::{
-    AdaptiveAvgPool2d, Add, AvgPool2d, BatchNorm, Concat, Conv1d, Conv2d, ConvTranspose2d, Dense, DepthwiseConv2d, Dropout,
-    Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d, Relu, Relu6, Resize2d, SeparableConv2d, Sigmoid, Softmax, Softplus,
-    Tanh, Upsample2d,
-};
+use super::layers::*;
 use super::network::{Network, in_order};
-use super::{Init, Layer, Model, Size2, Summary};
+use super::{Init, Layer, Mode, Model, Size2, Summary};
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::op::Value;
 use crate::random::Seed;
 use crate::tensor::{Shape, TensorType};
 use std::collections::HashMap;
@@ -295,6 +293,11 @@ macro_rules! layer_methods {
             $this.layer(BatchNorm::new())
         }
 
+        /// Adds an [`Lrn`] over `size` channels, with PyTorch's defaults.
+        pub fn lrn($($receiver)+, size: usize) -> Self {
+            $this.layer(Lrn::new(size))
+        }
+
         /// Adds a [`Relu`].
         pub fn relu($($receiver)+) -> Self {
             $this.layer(Relu)
@@ -303,6 +306,51 @@ macro_rules! layer_methods {
         /// Adds a [`Relu6`].
         pub fn relu6($($receiver)+) -> Self {
             $this.layer(Relu6)
+        }
+
+        /// Adds a [`LeakyRelu`] of this slope: PyTorch's default is 0.01, Keras's 0.3.
+        pub fn leaky_relu($($receiver)+, slope: f64) -> Self {
+            $this.layer(LeakyRelu::new(slope))
+        }
+
+        /// Adds a [`Prelu`] with a slope a channel.
+        pub fn prelu($($receiver)+) -> Self {
+            $this.layer(Prelu::new())
+        }
+
+        /// Adds an [`Elu`] with an alpha of 1.
+        pub fn elu($($receiver)+) -> Self {
+            $this.layer(Elu::new(1.0))
+        }
+
+        /// Adds a [`Selu`].
+        pub fn selu($($receiver)+) -> Self {
+            $this.layer(Selu)
+        }
+
+        /// Adds a [`Gelu`], the exact one.
+        pub fn gelu($($receiver)+) -> Self {
+            $this.layer(Gelu)
+        }
+
+        /// Adds a [`Silu`].
+        pub fn silu($($receiver)+) -> Self {
+            $this.layer(Silu)
+        }
+
+        /// Adds a [`Mish`].
+        pub fn mish($($receiver)+) -> Self {
+            $this.layer(Mish)
+        }
+
+        /// Adds a [`HardSwish`].
+        pub fn hard_swish($($receiver)+) -> Self {
+            $this.layer(HardSwish)
+        }
+
+        /// Adds a [`HardSigmoid`].
+        pub fn hard_sigmoid($($receiver)+) -> Self {
+            $this.layer(HardSigmoid::new())
         }
 
         /// Adds a [`Sigmoid`].
@@ -318,6 +366,11 @@ macro_rules! layer_methods {
         /// Adds a [`Softplus`].
         pub fn softplus($($receiver)+) -> Self {
             $this.layer(Softplus)
+        }
+
+        /// Adds a [`Softsign`].
+        pub fn softsign($($receiver)+) -> Self {
+            $this.layer(Softsign)
         }
 
         /// Adds a [`Softmax`]. A classifier doesn't end with one.
@@ -376,9 +429,29 @@ impl Net {
         Net { scope: scope.into(), ..self.clone() }
     }
 
-    /// Adds an [`Add`]: the sum of two networks' outputs, of one shape.
+    /// Adds an [`Add`]: the sum of two networks' outputs. For more, and likewise for the others: `Net::join(&[&a, &b, &c], Add)`.
     pub fn add(&self, other: &Net) -> Net {
         Net::join(&[self, other], Add)
+    }
+
+    /// Adds a [`Sub`]: this network's output less the other's.
+    pub fn sub(&self, other: &Net) -> Net {
+        Net::join(&[self, other], Sub)
+    }
+
+    /// Adds a [`Mul`]: the product of two networks' outputs, such as `[n, h, w, c]` and `[n, c]`.
+    pub fn mul(&self, other: &Net) -> Net {
+        Net::join(&[self, other], Mul)
+    }
+
+    /// Adds a [`Max`]: the larger of two networks' outputs.
+    pub fn max(&self, other: &Net) -> Net {
+        Net::join(&[self, other], Max)
+    }
+
+    /// Adds a [`Min`]: the smaller of two networks' outputs.
+    pub fn min(&self, other: &Net) -> Net {
+        Net::join(&[self, other], Min)
     }
 
     /// Adds a [`Concat`]: networks' outputs side by side along the channels. Another axis:
@@ -424,6 +497,22 @@ impl Net {
         let settings = Settings { fault: Some(fault), ..settings.clone() };
         self.node = Arc::new(Node { kind: kind.clone(), inputs: inputs.clone(), settings });
         self
+    }
+
+    /// Adds the network to a graph, on these inputs; returns its output, and its parameters by name, each an input of the graph: for
+    /// those who train by a graph of their own. `step` is the number of the training step, u32 `[1]`, which dropout needs in training.
+    ///
+    /// # Errors
+    /// As for [`Net::build`]; [`Error::Invalid`] also for another number of inputs than the network has.
+    pub fn add_to(
+        &self,
+        graph: &mut Graph,
+        mode: Mode,
+        inputs: &[Value],
+        step: Option<Value>,
+    ) -> Result<(Value, Vec<(String, Value)>)> {
+        let (outputs, parameters) = Network::new(&[self], Seed(0))?.add_to(graph, mode, inputs, step)?;
+        Ok((outputs[0], parameters))
     }
 
     /// The network up to one of its layers, whose layers have the names that they have in this one: what another head is put on.
@@ -497,6 +586,11 @@ impl Outputs {
     pub fn summary(&self) -> Result<Summary> {
         let (declared, layers) = self.network(Seed(0))?.declare()?;
         Ok(Summary::new(&declared, layers))
+    }
+
+    /// A model without values of its parameters, which take no memory: for plans.
+    pub(crate) fn without_values(&self, device: &Device) -> Result<Model> {
+        Model::without_values(self.network(Seed(0))?, device)
     }
 
     /// As [`Net::build`].

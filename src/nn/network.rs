@@ -265,6 +265,27 @@ impl Network {
         Ok((declared.into_iter().map(|(d, _)| d).collect(), summaries))
     }
 
+    /// Adds the layers to a graph, with all parameters as inputs of it; returns the outputs, and the parameters by name.
+    pub fn add_to(
+        &self,
+        graph: &mut Graph,
+        mode: Mode,
+        x: &[Value],
+        step: Option<Value>,
+    ) -> Result<(Vec<Value>, Vec<(String, Value)>)> {
+        if x.len() != self.inputs.len() {
+            return Err(Error::invalid("inputs of the network", x.len(), self.inputs.len()));
+        }
+        let (mut declared, mut made) = (Vec::new(), Vec::with_capacity(self.layers.len()));
+        for (i, layer) in self.layers.iter().enumerate() {
+            let parameters = Parameters::Declare { declared: &mut declared, again: layer.again };
+            let y = self.layer(i, graph, parameters, mode, (x, &made), step)?;
+            made.push(y);
+        }
+        let outputs = self.outputs.iter().map(|&source| value(source, (x, &made))).collect();
+        Ok((outputs, declared.into_iter().map(|(d, v)| (d.name, v)).collect()))
+    }
+
     fn name_of(&self, source: Source) -> &str {
         match source {
             Source::Input(i) => &self.inputs[i].name,

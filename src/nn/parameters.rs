@@ -4,7 +4,7 @@
 use super::Init;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::op::{NodeBuilder, PAGE_ALIGNMENT, Value};
+use crate::op::{PAGE_ALIGNMENT, Value};
 use crate::ops::binary::{Add, Binary, Sub};
 use crate::ops::scale::Scale;
 use crate::ops::view::View;
@@ -222,7 +222,7 @@ impl Pages {
         let mut values = Vec::new();
         for (i, p) in self.layout.parameters.clone().iter().enumerate() {
             for piece in p.pieces.iter().filter(|piece| piece.page == page) {
-                let value = match self.followed[i][..] {
+                let value = match self.followed[i].clone()[..] {
                     [value] => value,
                     [first, ref rest @ ..] => {
                         let running = self.views_of(graph, &p.name, &p.shape)?[0];

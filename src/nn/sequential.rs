@@ -1,10 +1,6 @@
 //! The builder of a model whose layers follow each other.
 
-use super::layers::{
-    AdaptiveAvgPool2d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, DepthwiseConv2d, Dropout, Flatten,
-    GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d, Relu, Relu6, Resize2d, SeparableConv2d, Sigmoid, Softmax, Softplus, Tanh,
-    Upsample2d,
-};
+use super::layers::*;
 use super::net::layer_methods;
 use super::{Init, Model, Net, Piece, Size2};
 use crate::device::Device;

@@ -132,6 +132,17 @@ impl Model {
             }
         }
         let mut pages = self.read_pages().await?;
+        let result = self.matching(weights);
+        for p in self.layout.parameters.iter().filter(|p| result.matched.contains(&p.name)) {
+            p.fill(&mut pages, given[p.name.as_str()].as_f32().map_err(|e| e.at(&p.name))?);
+        }
+        self.set_pages(pages).await?;
+        Ok(result)
+    }
+
+    /// How names and shapes of these weights match the model's.
+    pub(crate) fn matching(&self, weights: &[(String, Tensor)]) -> Matching {
+        let mut given: HashMap<&str, &Tensor> = weights.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         let mut result = Matching::default();
         for p in &self.layout.parameters {
             match given.remove(p.name.as_str()) {
@@ -139,16 +150,17 @@ impl Model {
                 Some(tensor) if *tensor.shape() != p.shape => {
                     result.wrong_shape.push((p.name.clone(), tensor.shape().clone(), p.shape.clone()));
                 }
-                Some(tensor) => {
-                    p.fill(&mut pages, tensor.as_f32().map_err(|e| e.at(&p.name))?);
-                    result.matched.push(p.name.clone());
-                }
+                Some(_) => result.matched.push(p.name.clone()),
             }
         }
         let left = weights.iter().filter(|(name, _)| given.contains_key(name.as_str()));
         result.unexpected = left.map(|(name, _)| name.clone()).collect();
-        self.set_pages(pages).await?;
-        Ok(result)
+        result
+    }
+
+    /// Names and shapes of [`Model::weights`].
+    pub fn weight_shapes(&self) -> Vec<(String, Shape)> {
+        self.layout.parameters.iter().map(|p| (p.name.clone(), p.shape.clone())).collect()
     }
 
     /// Says whether training changes the parameters of the layers whose names match `pattern`, in which each `*` stands for any characters:

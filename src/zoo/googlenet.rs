@@ -1,6 +1,6 @@
 //! GoogLeNet, the first network of Inception modules.
 
-use crate::nn::{AdaptiveAvgPool2d, BatchNorm, Concat, Conv2d, Init, MaxPool2d, Net, Outputs};
+use crate::nn::{AdaptiveAvgPool2d, BatchNorm, Concat, Conv2d, Init, Lrn, MaxPool2d, Net, Outputs};
 use crate::tensor::{Padding, Shape};
 
 /// What the paper's network and `torchvision`'s do differently.
@@ -17,6 +17,8 @@ struct Form {
 }
 
 const TORCHVISION: Form = Form { conv: conv_bn, norm: |x| x, kernel: 3, pool: 2, dropout: 0.2 };
+const PAPER: Form = Form { conv: conv_bias, norm: |x| x.layer(Lrn::new(5).alpha(5e-4)), kernel: 5, pool: 3, dropout: 0.4 };
+
 /// GoogLeNet as `torchvision` has it: 6.6 million parameters, with batch norm, and with 3x3 convolutions where the paper has 5x5.
 pub fn googlenet(input: impl Into<Shape>, classes: usize) -> Net {
     TORCHVISION.build(input, classes).0
@@ -30,6 +32,12 @@ pub fn googlenet_with_auxiliary(input: impl Into<Shape>, classes: usize) -> Outp
         x.dense(1024).named("fc1").relu().dropout(0.7).dense(classes).named("fc2")
     });
     Outputs::of(&[&x, &aux1, &aux2])
+}
+
+/// GoogLeNet as in the paper (C. Szegedy et al., "Going Deeper with Convolutions", CVPR 2015), without the auxiliary classifiers: 7.0 million
+/// parameters.
+pub fn googlenet_2014(input: impl Into<Shape>, classes: usize) -> Net {
+    PAPER.build(input, classes).0
 }
 
 impl Form {
@@ -69,4 +77,8 @@ fn conv_bn(x: &Net, name: &str, filters: usize, kernel: usize, stride: usize) ->
     let conv = Conv2d::new(filters, kernel).stride(stride).padding(Padding::all(kernel / 2)).no_bias();
     let x = x.layer(conv).named(&format!("{name}.conv"));
     x.layer(BatchNorm::pytorch().epsilon(1e-3)).named(&format!("{name}.bn")).relu()
+}
+
+fn conv_bias(x: &Net, name: &str, filters: usize, kernel: usize, stride: usize) -> Net {
+    x.layer(Conv2d::new(filters, kernel).stride(stride).padding(Padding::all(kernel / 2))).named(name).relu()
 }

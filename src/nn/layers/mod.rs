@@ -10,13 +10,17 @@ mod depthwise_conv2d;
 mod dropout;
 mod flatten;
 mod global_pool2d;
+mod lrn;
 mod merge;
 mod pad_channels;
 mod pool2d;
 mod resize2d;
 mod separable_conv2d;
 
-pub use activation::{Clip, Relu, Relu6, Sigmoid, Softmax, Softplus, Tanh};
+pub use activation::{
+    Clip, Elu, Gelu, GeluTanh, HardSigmoid, HardSwish, LeakyRelu, Mish, Prelu, Relu, Relu6, Selu, Sigmoid, Silu, Softmax,
+    Softplus, Softsign, Tanh,
+};
 pub use batch_norm::BatchNorm;
 pub use conv_transpose2d::ConvTranspose2d;
 pub use conv1d::Conv1d;
@@ -26,7 +30,8 @@ pub use depthwise_conv2d::DepthwiseConv2d;
 pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use global_pool2d::{GlobalAvgPool2d, GlobalMaxPool2d};
-pub use merge::{Add, Concat};
+pub use lrn::Lrn;
+pub use merge::{Add, Concat, Max, Min, Mul, Sub};
 pub use pad_channels::PadChannels;
 pub use pool2d::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
 pub use resize2d::{Resize2d, Upsample2d};
