@@ -3,17 +3,8 @@
 use super::Real;
 
 /// Coefficients of [`tail_by_exp`], from the constant one on; all are single-precision numbers.
-const COEFFICIENTS: [f64; 9] = [
-    -1.835_112_8,
-    0.996_978_76,
-    0.373_005_1,
-    -0.185_107_22,
-    0.551_12,
-    -1.764_824_3,
-    1.960_641_3,
-    -0.981_641_1,
-    0.191_793_07,
-];
+const COEFFICIENTS: [f64; 9] =
+    [-1.835_112_8, 0.996_978_76, 0.373_005_1, -0.185_107_22, 0.551_12, -1.764_824_3, 1.960_641_3, -0.981_641_1, 0.191_793_07];
 
 /// By how much [`tail_by_exp`] is off at most, as a share of its value, without roundings.
 pub const TAIL_ERROR: f64 = 2.5e-7;
@@ -52,7 +43,9 @@ mod tests {
 
     #[test]
     fn known_values_and_where_the_formula_changes() {
-        for (a, want) in [(0.0, 0.5), (1.0, 0.158_655_253_931_457_05), (2.0, 0.022_750_131_948_179_207), (6.0, 9.865_876_450_376_981e-10)] {
+        for (a, want) in
+            [(0.0, 0.5), (1.0, 0.158_655_253_931_457_05), (2.0, 0.022_750_131_948_179_207), (6.0, 9.865_876_450_376_981e-10)]
+        {
             assert!((tail(a) - want).abs() < 1e-13 * want, "{a}: {}", tail(a));
         }
         let (below, above) = (tail(3.0 - 1e-13), tail(3.0));

@@ -112,10 +112,7 @@ impl Epilogue {
 
     /// Sets the epilogue's constants of a kernel.
     pub fn set(&self, kernel: Kernel) -> Kernel {
-        kernel
-            .set("HAS_BIAS", self.bias.is_some())
-            .set("HAS_RESIDUAL", self.residual.is_some())
-            .activation(self.activation)
+        kernel.set("HAS_BIAS", self.bias.is_some()).set("HAS_RESIDUAL", self.residual.is_some()).activation(self.activation)
     }
 
     /// What to bind for bias and residual: `other` where there is none.

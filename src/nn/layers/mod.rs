@@ -18,8 +18,8 @@ mod resize2d;
 mod separable_conv2d;
 
 pub use activation::{
-    Clip, Elu, Gelu, GeluTanh, HardSigmoid, HardSwish, LeakyRelu, Mish, Prelu, Relu, Relu6, Selu, Sigmoid, Silu, Softmax, Softplus,
-    Softsign, Tanh,
+    Clip, Elu, Gelu, GeluTanh, HardSigmoid, HardSwish, LeakyRelu, Mish, Prelu, Relu, Relu6, Selu, Sigmoid, Silu, Softmax,
+    Softplus, Softsign, Tanh,
 };
 pub use batch_norm::BatchNorm;
 pub use conv_transpose2d::ConvTranspose2d;
