@@ -17,7 +17,7 @@ mod size;
 pub(crate) mod summary;
 
 pub use init::Init;
-pub use layer::{Layer, LayerContext, Mode};
+pub use layer::{Layer, LayerContext, Mode, Penalty};
 pub use layers::{
     Add, AvgPool2d, BatchNorm, Clip, Conv2d, Dense, DepthwiseConv2d, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d,
     MaxPool2d, Relu, Relu6, Sigmoid, Softmax, Softplus, Tanh,

@@ -10,7 +10,6 @@ pub mod gemm;
 mod pool_window;
 mod row_reduction;
 mod running_error;
-mod update;
 
 /// Declares the modules and the list. A module has a `DECLARATIONS`, with one entry an op.
 macro_rules! ops {
@@ -26,29 +25,31 @@ macro_rules! ops {
 
 ops! {
     accuracy,
-    adadelta_update,
-    adam_update,
     avg_pool2d,
     batch_norm,
     binary,
     clip,
+    clip_norm,
     concat,
+    confusion,
     conv2d,
     dropout,
     fill,
     gather_rows,
+    label_mean,
+    losses,
     matmul,
     max_pool2d,
-    mean_squared_error,
     pack,
     reduce,
     running_update,
     scale,
-    sgd_update,
     slice,
     softmax,
     softmax_cross_entropy,
     track,
+    trust_ratio,
     unary,
+    update,
     view,
 }
