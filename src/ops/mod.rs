@@ -11,7 +11,6 @@ pub mod gemm;
 mod pool_window;
 mod row_reduction;
 mod running_error;
-mod update;
 
 /// Declares the modules and the list. A module has a `DECLARATIONS`, with one entry an op.
 macro_rules! ops {
@@ -27,30 +26,32 @@ macro_rules! ops {
 
 ops! {
     accuracy,
-    adadelta_update,
-    adam_update,
     avg_pool2d,
     batch_norm,
     binary,
+    clip_norm,
     concat,
+    confusion,
     conv2d,
     dropout,
     fill,
     gather_rows,
+    label_mean,
     local_response_norm,
+    losses,
     matmul,
     max_pool2d,
-    mean_squared_error,
     pack,
     reduce,
     resample2d,
     running_update,
     scale,
-    sgd_update,
     slice,
     softmax,
     softmax_cross_entropy,
     track,
+    trust_ratio,
     unary,
+    update,
     view,
 }
