@@ -32,6 +32,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Pages of parameters, each with a value.
+type ByPage = Vec<(usize, Value)>;
+
 /// States that count loss and correct predictions, and tell of a loss that isn't finite.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counters<'a> {
@@ -320,7 +323,7 @@ impl Model {
         pages: &Pages,
         gradients: &HashMap<Value, Value>,
         (fit, health): (&Fit, Value),
-    ) -> Result<(Option<Value>, Vec<(usize, Value)>)> {
+    ) -> Result<(Option<Value>, ByPage)> {
         graph.set_scope("gradients");
         let accumulation = match fit.accumulate {
             1 => None,
