@@ -14,7 +14,6 @@ use std::time::Instant;
 use striate::device::{Device, Runtime};
 use striate::graph::Graph;
 use striate::op::{NodeBuilder, Op, Value, sample};
-use striate::ops::adam_update::AdamUpdate;
 use striate::ops::conv2d::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 use striate::ops::dropout::Dropout;
 use striate::ops::matmul::Matmul;
@@ -22,6 +21,7 @@ use striate::ops::max_pool2d::{MaxPool2d, MaxPool2dGrad};
 use striate::ops::reduce::{Reduce, Reduction};
 use striate::ops::softmax_cross_entropy::SoftmaxCrossEntropy;
 use striate::ops::unary::{Relu, Unary};
+use striate::ops::update::{Adam, HYPER, Update};
 use striate::random::Seed;
 use striate::tensor::{DType, Padding, Shape, Tensor, TensorType, Window2d};
 
@@ -76,7 +76,7 @@ fn main() -> anyhow::Result<()> {
     cases.push(op("softmax_cross_entropy/1000", loss, vec![f32s([128, 1000]), TensorType::u32([128])]));
     let page = || f32s([1_200_000]);
     let health = TensorType::u32([2]);
-    cases.push(op("adam_update/1200000", AdamUpdate::default(), vec![page(), page(), page(), page(), f32s([4]), health]));
+    cases.push(op("adam_update/1200000", Update::<Adam>::default(), vec![page(), page(), page(), page(), f32s([HYPER]), health]));
     common::run("kernels", Unit { name: "GFLOP/s", size: 1e9 }, cases)
 }
 

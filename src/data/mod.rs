@@ -23,5 +23,5 @@ pub mod idx;
 mod mnist;
 
 pub use batches::Batches;
-pub use dataset::Dataset;
+pub use dataset::{Dataset, Targets};
 pub use mnist::mnist;

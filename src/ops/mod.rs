@@ -12,7 +12,6 @@ pub mod gemm;
 mod pool_window;
 mod row_reduction;
 mod running_error;
-mod update;
 
 /// Declares the modules and the list. A module has a `DECLARATIONS`, with one entry an op.
 macro_rules! ops {
@@ -28,31 +27,34 @@ macro_rules! ops {
 
 ops! {
     accuracy,
-    adadelta_update,
-    adam_update,
     argmax,
     avg_pool2d,
     batch_norm,
     binary,
+    clip_norm,
     concat,
+    confusion,
     conv2d,
     dropout,
     fill,
     gather_rows,
     group_norm,
+    label_mean,
     local_response_norm,
+    losses,
     matmul,
     max_pool2d,
-    mean_squared_error,
     pack,
     reduce,
+    resample2d,
     running_update,
     scale,
-    sgd_update,
     slice,
     softmax,
     softmax_cross_entropy,
     track,
+    trust_ratio,
     unary,
+    update,
     view,
 }

@@ -16,6 +16,7 @@ mod merge;
 mod pad_channels;
 mod pool2d;
 mod reduce;
+mod resize2d;
 mod separable_conv2d;
 
 pub use activation::{
@@ -35,8 +36,9 @@ pub use group_norm::{GroupNorm, InstanceNorm, LayerNorm};
 pub use lrn::Lrn;
 pub use merge::{Add, Concat, Max, Min, Mul, Sub};
 pub use pad_channels::PadChannels;
-pub use pool2d::{AvgPool2d, MaxPool2d};
+pub use pool2d::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
 pub use reduce::Reduce;
+pub use resize2d::{Resize2d, Upsample2d};
 pub use separable_conv2d::SeparableConv2d;
 
 use super::layer::batched;

@@ -412,7 +412,7 @@ pub static DECLARATIONS: &[Declaration] = &[
     },
     Declaration {
         name: "batch_norm_inference",
-        no_gradient: Some("training normalises by the batch's own statistics"),
+        no_gradient: None,
         shaders: &[&BATCH_NORM],
         cases: cases::inference,
     },
