@@ -121,15 +121,24 @@ impl Cpu for GroupNormGradInput {
         let inverse = T::from_f64(1.0 / groups.len() as f64);
         let (c, per) = (groups.c, groups.per());
         for_each_row(args.y(0), groups.pixels * c, |o, dx| {
-            let sums = pair_sums(&groups, o, |at, i, g| {
-                let v = dy[at] * gamma[i];
-                [v, v * (x[at] - mean[o * groups.groups + g])]
+            let sums = pair_sums(&groups, o, |at, channel, g, a, b| {
+                let mean = mean[o * groups.groups + g];
+                let terms = dy[at..].iter().zip(&x[at..]).zip(&gamma[channel..]);
+                for ((a, b), ((&dy, &x), &gamma)) in a.iter_mut().zip(b).zip(terms) {
+                    let v = dy * gamma;
+                    *a += v;
+                    *b += v * (x - mean);
+                }
             });
             for (p, dx) in dx.chunks_exact_mut(c).enumerate() {
-                for (i, dx) in dx.iter_mut().enumerate() {
-                    let (at, [mean, s], [sum, product]) =
-                        ((o * groups.pixels + p) * c + i, scales[o * groups.groups + i / per], sums[i / per]);
-                    *dx = s * (dy[at] * gamma[i] - inverse * sum - (x[at] - mean) * (inverse * product * (s * s)));
+                let first = (o * groups.pixels + p) * c;
+                for (g, (dx, [of_g, product])) in dx.chunks_exact_mut(per).zip(&sums).enumerate() {
+                    let ([mean, s], at) = (scales[o * groups.groups + g], first + g * per);
+                    let (of_g, along) = (inverse * *of_g, inverse * *product * (s * s));
+                    let terms = dy[at..].iter().zip(&x[at..]).zip(&gamma[g * per..]);
+                    for (dx, ((&dy, &x), &gamma)) in dx.iter_mut().zip(terms) {
+                        *dx = s * (dy * gamma - of_g - (x - mean) * along);
+                    }
                 }
             }
         });

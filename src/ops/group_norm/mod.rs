@@ -273,9 +273,12 @@ impl Cpu for GroupNorm {
         let inverse = T::from_f64(1.0 / groups.len() as f64);
         for_each_row_2(mean, groups.groups, variance, groups.groups, |o, mean, variance| {
             let pivots: Vec<T> = (0..groups.groups).map(|g| x[groups.pivot(o * groups.groups + g)]).collect();
-            let sums = pair_sums(&groups, o, |i, _, g| {
-                let d = x[i] - pivots[g];
-                [d, d * d]
+            let sums = pair_sums(&groups, o, |at, _, g, a, b| {
+                for ((a, b), &x) in a.iter_mut().zip(b).zip(&x[at..]) {
+                    let d = x - pivots[g];
+                    *a += d;
+                    *b += d * d;
+                }
             });
             for (g, [sum, squares]) in sums.into_iter().enumerate() {
                 let d = inverse * sum;

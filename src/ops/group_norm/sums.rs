@@ -4,6 +4,7 @@
 use super::Groups;
 use crate::linalg::Real;
 use crate::op::{Buffer, FINITE, GRID, Kernel, Recorder, Source, shader};
+use crate::ops::channel_sums::channel_sums;
 use crate::ops::elements::{Elements, QUOTIENT};
 use crate::ops::row_reduction::{Lanes, ROW, sum};
 use crate::tensor::TensorType;
@@ -127,19 +128,27 @@ impl Statistic {
     }
 }
 
-/// Two sums for each group of sample `o`, of what `term(element, channel, group)` gives.
-pub(super) fn pair_sums<T: Real>(groups: &Groups, o: usize, term: impl Fn(usize, usize, usize) -> [T; 2]) -> Vec<[T; 2]> {
+/// Two sums for each group of sample `o`, of what `add(first element, first channel, group, a, b)` adds to `a` and `b` for the channels of a
+/// group at a pixel.
+pub(super) fn pair_sums<T: Real>(
+    groups: &Groups,
+    o: usize,
+    add: impl Fn(usize, usize, usize, &mut [T], &mut [T]) + Sync + Send,
+) -> Vec<[T; 2]> {
     let (c, per) = (groups.c, groups.per());
-    let first = o * groups.pixels * c;
-    let of_group = |g: usize| {
-        [0, 1].map(|k| {
-            sum(0..groups.pixels, &|p| {
-                let at = first + p * c;
-                sum(g * per..(g + 1) * per, &|i| term(at + i, i, g)[k])
-            })
-        })
+    let pixel = |row: usize, a: &mut [T], b: &mut [T]| {
+        for (g, (a, b)) in a.chunks_exact_mut(per).zip(b.chunks_exact_mut(per)).enumerate() {
+            add((o * groups.pixels + row) * c + g * per, g * per, g, a, b);
+        }
     };
-    (0..groups.groups).map(of_group).collect()
+    let of_channels = if groups.pixels == 1 {
+        let (mut a, mut b) = (vec![T::ZERO; c], vec![T::ZERO; c]);
+        pixel(0, &mut a, &mut b);
+        [a, b]
+    } else {
+        channel_sums(groups.pixels, c, pixel)
+    };
+    (0..groups.groups).map(|g| [0, 1].map(|k| sum(g * per..(g + 1) * per, &|i| of_channels[k][i]))).collect()
 }
 
 #[cfg(test)]
