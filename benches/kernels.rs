@@ -70,7 +70,7 @@ fn main() -> anyhow::Result<()> {
     cases.push(op("max_pool2d/24x24x64/gradient", grad, vec![TensorType::u32(pooled), f32s(pooled)]));
     cases.push(op("relu/24x24x64", Unary::<Relu>::new(), vec![large()]));
     cases.push(op("reduce/24x24x64_to_bias", Reduce { reduction: Reduction::Sum, axes: 0..3 }, vec![large()]));
-    let dropout = Dropout { rate: 0.25, seed: Seed(1), stream: 0 };
+    let dropout = Dropout { rate: 0.25, seed: Seed(1), stream: 0, spatial: false };
     cases.push(op("dropout/9216", dropout, vec![f32s([128, 9216]), TensorType::u32([1])]));
     let loss = SoftmaxCrossEntropy { label_smoothing: 0.0 };
     cases.push(op("softmax_cross_entropy/1000", loss, vec![f32s([128, 1000]), TensorType::u32([128])]));

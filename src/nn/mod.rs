@@ -16,13 +16,14 @@ mod sequential;
 mod size;
 pub(crate) mod summary;
 
+pub use crate::ops::resample2d::Corners;
 pub use init::Init;
 pub use layer::{Layer, LayerContext, Mode};
 pub use layers::{
-    AdaptiveAvgPool2d, Add, AvgPool2d, BatchNorm, Clip, Concat, Conv1d, Conv2d, ConvTranspose2d, Dense, DepthwiseConv2d, Dropout, Flatten,
-    GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d, Relu, Relu6, Resize2d, SeparableConv2d, Sigmoid, Softmax, Softplus, Tanh, Upsample2d,
+    AdaptiveAvgPool2d, Add, AvgPool2d, BatchNorm, ChannelShuffle, Clip, Concat, Conv1d, Conv2d, ConvTranspose2d, Crop2d, Dense,
+    DepthwiseConv2d, Dropout, Embedding, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, LpPool2d, MaxPool2d, Pad, Permute, Relu,
+    Relu6, Reshape, Resize2d, SeparableConv2d, Sigmoid, Slice, Softmax, Softplus, SpatialDropout, Tanh, Upsample2d,
 };
-pub use crate::ops::resample2d::Corners;
 pub use model::Model;
 pub use net::Net;
 pub use sequential::Sequential;

@@ -1,8 +1,9 @@
 //! The builder of a model whose layers follow each other.
 
 use super::layers::{
-    AdaptiveAvgPool2d, AvgPool2d, BatchNorm, Conv1d, Conv2d, ConvTranspose2d, Dense, DepthwiseConv2d, Dropout, Flatten, GlobalAvgPool2d,
-    GlobalMaxPool2d, MaxPool2d, Relu, Relu6, Resize2d, SeparableConv2d, Sigmoid, Softmax, Softplus, Tanh, Upsample2d,
+    AdaptiveAvgPool2d, AvgPool2d, BatchNorm, ChannelShuffle, Conv1d, Conv2d, ConvTranspose2d, Crop2d, Dense, DepthwiseConv2d,
+    Dropout, Embedding, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, LpPool2d, MaxPool2d, Pad, Permute, Relu, Relu6, Reshape,
+    Resize2d, SeparableConv2d, Sigmoid, Slice, Softmax, Softplus, SpatialDropout, Tanh, Upsample2d,
 };
 use super::net::layer_methods;
 use super::{Init, Layer, Model, Net, Size2};

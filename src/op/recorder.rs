@@ -222,6 +222,12 @@ impl From<usize> for ConstValue {
         ConstValue(format!("{v}u"))
     }
 }
+impl From<f32> for ConstValue {
+    /// A finite number.
+    fn from(v: f32) -> Self {
+        ConstValue(format!("{v:?}"))
+    }
+}
 impl From<bool> for ConstValue {
     fn from(v: bool) -> Self {
         ConstValue(v.to_string())

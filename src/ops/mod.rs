@@ -4,12 +4,12 @@ use crate::op::Declaration;
 
 #[cfg(test)]
 pub(crate) mod check;
-mod columns;
 mod elements;
 pub mod gemm;
 mod pool_window;
 mod row_reduction;
 mod running_error;
+mod strided;
 mod update;
 
 /// Declares the modules and the list. A module has a `DECLARATIONS`, with one entry an op.
@@ -37,6 +37,7 @@ ops! {
     dropout,
     fill,
     gather_rows,
+    lp_pool2d,
     matmul,
     max_pool2d,
     mean_squared_error,
@@ -50,6 +51,7 @@ ops! {
     softmax,
     softmax_cross_entropy,
     track,
+    transpose,
     unary,
     view,
 }
