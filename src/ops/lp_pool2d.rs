@@ -11,8 +11,8 @@ use crate::op::{
 };
 use crate::tensor::{DType, Tensor, TensorType, Window2d};
 
-/// Powers in WGSL.
-static POWER: Source = shader!("shared/power");
+/// What norms are made of, in WGSL.
+static NORM: Source = shader!("shared/norm");
 static SHADER: Source = shader!("lp_pool2d");
 static GRAD_SHADER: Source = shader!("lp_pool2d_grad");
 
@@ -106,7 +106,7 @@ fn gradients<T: Real>(pool: &Pool, p: f64, [x, y, dy]: [&[T]; 3], c: usize, h: u
 fn kernel(pool: &Pool, source: &'static Source, p: f32, c: usize) -> Kernel {
     let (width, real, bits) = vector(c);
     let lanes = if width == 4 { "vec4<bool>" } else { "bool" };
-    pool.kernel(source, &[&POWER]).set("Real", real).set("Bits", bits).set("Lanes", lanes).set("P", p)
+    pool.kernel(source, &[&NORM]).set("Real", real).set("Bits", bits).set("Lanes", lanes).set("P", p)
 }
 
 impl Op for LpPool2d {

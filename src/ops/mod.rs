@@ -2,6 +2,7 @@
 
 use crate::op::Declaration;
 
+mod broadcasting;
 #[cfg(test)]
 pub(crate) mod check;
 mod elements;
@@ -31,12 +32,12 @@ ops! {
     avg_pool2d,
     batch_norm,
     binary,
-    clip,
     concat,
     conv2d,
     dropout,
     fill,
     gather_rows,
+    local_response_norm,
     lp_pool2d,
     matmul,
     max_pool2d,

@@ -2,12 +2,13 @@
 
 use super::{Fit, Loss, Optimizer, Page, Target};
 use crate::data::Dataset;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Plan};
 use crate::nn::feed::{Batch, Source, add_batch, add_host_batch};
 use crate::nn::model::Ports;
 use crate::nn::parameters::{Kind, Pages};
-use crate::nn::{Mode, Model, Summary};
+use crate::nn::{Mode, Model, Net, Outputs, Summary};
 use crate::op::{NodeBuilder, Value};
 use crate::ops::accuracy::Accuracy;
 use crate::ops::gather_rows::GatherRows;
@@ -209,6 +210,16 @@ impl Model {
         let samples = |graph: &mut Graph| add_host_batch(graph, self.input_shape(), fit.batch);
         let (plan, _) = self.plan_step(fit.batch, samples, fit)?;
         Ok(Summary { training: Some((fit.batch, plan.memory())), ..self.summary() })
+    }
+}
+
+impl Net {
+    /// [`Model::summary_for`] of a model that isn't built, and whose parameters take no memory yet: what training would take on a device.
+    ///
+    /// # Errors
+    /// As for [`Net::build`] and [`Model::summary_for`].
+    pub fn summary_for(&self, device: &Device, fit: &Fit) -> Result<Summary> {
+        Outputs::of(&[self]).without_values(device)?.summary_for(fit)
     }
 }
 

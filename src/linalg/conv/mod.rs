@@ -165,6 +165,22 @@ struct Rows<'a> {
     len: usize,
 }
 
+/// A function that replaces numbers by others, one by one, and its attributes.
+#[derive(Clone, Copy, Debug)]
+pub struct Elementwise {
+    /// The function.
+    pub function: fn([f64; 2], &mut [f32]),
+    /// What it is handed besides.
+    pub attributes: [f64; 2],
+}
+
+impl Elementwise {
+    /// Replaces the numbers.
+    pub fn apply(&self, v: &mut [f32]) {
+        (self.function)(self.attributes, v);
+    }
+}
+
 /// What is done with a result after its sums.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
@@ -173,7 +189,7 @@ pub struct Epilogue<'a> {
     /// Added, by element.
     pub residual: Option<&'a [f32]>,
     /// Applied to all of the result, in pieces.
-    pub finish: Option<fn(&mut [f32])>,
+    pub finish: Option<Elementwise>,
 }
 
 impl Epilogue<'_> {
@@ -183,7 +199,7 @@ impl Epilogue<'_> {
             y.iter_mut().zip(&residual[first..]).for_each(|(y, r)| *y += r);
         }
         if let Some(finish) = self.finish {
-            finish(y);
+            finish.apply(y);
         }
     }
 }
@@ -522,7 +538,7 @@ mod tests {
         let (x, w) = (integers(1, pixels * c_in), integers(2, 9 * c_in * c_out));
         let (bias, residual) = (integers(3, c_out), integers(4, pixels * c_out));
         let (mut y, mut dx) = (vec![f32::NAN; pixels * c_out], vec![f32::NAN; pixels * c_in]);
-        let double: fn(&mut [f32]) = |y| y.iter_mut().for_each(|y| *y *= 2.0);
+        let double = Elementwise { function: |[by, _], y| y.iter_mut().for_each(|y| *y *= by as f32), attributes: [2.0, 0.0] };
         conv2d(&g, &x, &w, Epilogue { bias: Some(&bias), residual: Some(&residual), finish: Some(double) }, &mut y);
         conv2d_grad_input(&g, &y, &w, Epilogue::default(), &mut dx);
         let at = |h: usize, k: usize| (h + k).wrapping_sub(1);

@@ -11,6 +11,7 @@ mod dropout;
 mod embedding;
 mod flatten;
 mod global_pool2d;
+mod lrn;
 mod merge;
 mod pad;
 mod pool2d;
@@ -18,7 +19,10 @@ mod resize2d;
 mod separable_conv2d;
 mod shape;
 
-pub use activation::{Clip, Relu, Relu6, Sigmoid, Softmax, Softplus, Tanh};
+pub use activation::{
+    Clip, Elu, Gelu, GeluTanh, HardSigmoid, HardSwish, LeakyRelu, Mish, Prelu, Relu, Relu6, Selu, Sigmoid, Silu, Softmax,
+    Softplus, Softsign, Tanh,
+};
 pub use batch_norm::BatchNorm;
 pub use conv_transpose2d::ConvTranspose2d;
 pub use conv1d::Conv1d;
@@ -29,7 +33,8 @@ pub use dropout::{Dropout, SpatialDropout};
 pub use embedding::Embedding;
 pub use flatten::Flatten;
 pub use global_pool2d::{GlobalAvgPool2d, GlobalMaxPool2d};
-pub use merge::{Add, Concat};
+pub use lrn::Lrn;
+pub use merge::{Add, Concat, Max, Min, Mul, Sub};
 pub use pad::Pad;
 pub use pool2d::{AdaptiveAvgPool2d, AvgPool2d, LpPool2d, MaxPool2d};
 pub use resize2d::{Resize2d, Upsample2d};
