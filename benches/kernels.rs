@@ -85,7 +85,7 @@ fn main() -> anyhow::Result<()> {
     let lrn = LocalResponseNorm { size: 5, alpha: 1e-4, beta: 0.75, k: 1.0 };
     cases.push(op("local_response_norm/24x24x64", lrn, vec![large()]));
     cases.push(op("reduce/24x24x64_to_bias", Reduce { reduction: Reduction::Sum, axes: 0..3 }, vec![large()]));
-    let dropout = Dropout { rate: 0.25, seed: Seed(1), stream: 0 };
+    let dropout = Dropout { rate: 0.25, seed: Seed(1), stream: 0, spatial: false };
     cases.push(op("dropout/9216", dropout, vec![f32s([128, 9216]), TensorType::u32([1])]));
     let loss = SoftmaxCrossEntropy { label_smoothing: 0.0 };
     cases.push(op("softmax_cross_entropy/1000", loss, vec![f32s([128, 1000]), TensorType::u32([128])]));

@@ -1,6 +1,5 @@
 //! Where along an axis the largest or the smallest element is.
 
-use super::columns::Axis;
 use super::max_pool2d::ORDER;
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_row};
@@ -27,6 +26,21 @@ pub struct ArgMax {
     pub smallest: bool,
 }
 
+/// A shape seen as `[rows, len, inner]`, len of the axis.
+struct Axis {
+    rows: usize,
+    len: usize,
+    inner: usize,
+}
+
+impl Axis {
+    /// An axis that the shape has.
+    fn of(shape: &Shape, axis: usize) -> Axis {
+        let (before, after) = (&shape.dims()[..axis], &shape.dims()[axis + 1..]);
+        Axis { rows: before.iter().product(), len: shape.dims()[axis], inner: after.iter().product() }
+    }
+}
+
 impl Op for ArgMax {
     fn name(&self) -> &'static str {
         if self.smallest { "argmin" } else { "argmax" }
@@ -35,8 +49,10 @@ impl Op for ArgMax {
     fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
         expect_inputs(inputs, &["x"])?;
         inputs[0].expect_dtype("x", DType::F32)?;
-        let shape = &inputs[0].shape;
-        let len = Axis::of(shape, self.axis, "x")?.len;
+        let shape = inputs[0].shape.clone().checked("x")?;
+        let Some(&len) = shape.dims().get(self.axis) else {
+            return Err(Error::invalid("axis", self.axis, format!("one of the {} axes of x, which is {shape}", shape.rank())));
+        };
         if len > WORKGROUP * MAX_ITERATIONS {
             return Err(Error::invalid("length of the axis", len, format!("at most {}", WORKGROUP * MAX_ITERATIONS)));
         }
@@ -45,7 +61,7 @@ impl Op for ArgMax {
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
-        let Axis { rows, len, inner } = Axis::checked(&r.x(0).shape, self.axis);
+        let Axis { rows, len, inner } = Axis::of(&r.x(0).shape, self.axis);
         // Lanes along inner as far as it goes, so that neighbours load neighbours, then along the axis; all of them if it is very long.
         let wanted = len.next_power_of_two().min(WORKGROUP);
         let lanes_inner = inner.next_power_of_two().min(64).min(if len > 1 << 16 { 1 } else { 64 });
@@ -73,7 +89,7 @@ impl Op for ArgMax {
 
 impl Cpu for ArgMax {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
-        let Axis { len, inner, .. } = Axis::checked(args.x_shape(0), self.axis);
+        let Axis { len, inner, .. } = Axis::of(args.x_shape(0), self.axis);
         let x = args.x(0);
         let wins = |a: T, b: T| (if self.smallest { a < b } else { a > b }) || a.is_nan() && !b.is_nan();
         for_each_row(args.y_u32(0), inner, |row, y| {

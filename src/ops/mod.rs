@@ -6,12 +6,12 @@ mod broadcasting;
 mod channel_sums;
 #[cfg(test)]
 pub(crate) mod check;
-mod columns;
 mod elements;
 pub mod gemm;
 mod pool_window;
 mod row_reduction;
 mod running_error;
+mod strided;
 
 /// Declares the modules and the list. A module has a `DECLARATIONS`, with one entry an op.
 macro_rules! ops {
@@ -42,6 +42,7 @@ ops! {
     label_mean,
     local_response_norm,
     losses,
+    lp_pool2d,
     matmul,
     max_pool2d,
     pack,
@@ -53,6 +54,7 @@ ops! {
     softmax,
     softmax_cross_entropy,
     track,
+    transpose,
     trust_ratio,
     unary,
     update,
