@@ -91,7 +91,7 @@ fn convolution(n: usize, (side, c_in, c_out, kernel, stride, padding, groups): C
     let x = f32s([n, side, side, c_in]);
     let w = f32s([kernel, kernel, c_in / groups, c_out]);
     let y = forward.infer(&[x.clone(), w.clone()]).map(|y| y[0].clone()).unwrap_or_else(|e| unreachable!("a convolution: {e}"));
-    let grad_input = Arc::new(Conv2dGradInput { window, groups, x_shape: x.shape.clone() });
+    let grad_input = Arc::new(Conv2dGradInput::new(window, groups, x.shape.clone()));
     let grad_weight = Arc::new(Conv2dGradWeight { window, groups });
     let depthwise = if groups > 1 { "_depthwise" } else { "" };
     let name = format!("conv2d/{kernel}x{kernel}s{stride}_{c_in}_{c_out}_{side}_batch_{n}{depthwise}");

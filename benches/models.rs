@@ -32,7 +32,7 @@ fn main() -> anyhow::Result<()> {
     for network in [Zoo::Resnet18, Zoo::MobilenetV2, Zoo::Vgg16] {
         cases.push(predict(AnyNetwork::Zoo(network), 1));
     }
-    for batch in [8, 32, 128] {
+    for batch in [8, 32, 128, 512] {
         cases.push(predict(AnyNetwork::Zoo(Zoo::Resnet18), batch));
     }
     for (network, batch) in [(Zoo::Resnet18, 8), (Zoo::Resnet18, 64), (Zoo::Resnet50, 64)] {

@@ -14,17 +14,19 @@ struct Arguments {
     /// Which network
     #[arg(long, value_enum, default_value_t = Zoo::Resnet18)]
     model: Zoo,
-    /// Height and width of an image
-    #[arg(long, default_value_t = 224)]
-    size: usize,
-    /// Number of classes
-    #[arg(long, default_value_t = 1000)]
-    classes: usize,
+    /// Height and width of an image [default: what it is made for, mostly 224]
+    #[arg(long)]
+    size: Option<usize>,
+    /// Number of classes [default: what it is made for, mostly 1000]
+    #[arg(long)]
+    classes: Option<usize>,
 }
 
 fn main() -> anyhow::Result<()> {
     let Arguments { model, size, classes } = Arguments::parse();
     common::start_logging();
-    println!("{}", model.net()([size, size, 3], classes).summary()?);
+    let (usual_size, usual_classes) = model.made_for();
+    let size = size.unwrap_or(usual_size);
+    println!("{}", model.net()([size, size, 3], classes.unwrap_or(usual_classes)).summary()?);
     Ok(())
 }

@@ -1,15 +1,10 @@
-// y = activate(a op b), elementwise. a, b, y: any shape, equal. An invocation an Element (shared/elements_*), workgroups in a linear grid.
-// Op: Binary, src/ops/binary.rs.
+// y = activate(a op b), elementwise, a and b repeated where they are shorter (shared/broadcasting). An invocation an Element of y
+// (shared/elements_*), workgroups in a linear grid. Op: Binary, src/ops/binary.rs.
 
-const OPERATION: u32 = 0u; // 0: a + b, 1: a - b, 2: a * b
+const OPERATION: u32 = 0u; // 0: a + b, 1: a - b, 2: a * b, 3: a / b, 4: a^b, 5: min, 6: max, 7: a, or b a for negative a, 8: 1 if equal
 
-struct Params {
-    n: u32, // Elements
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<Element>;
-@group(0) @binding(2) var<storage, read> b: array<Element>;
+@group(0) @binding(1) var<storage, read> a: array<AElement>;
+@group(0) @binding(2) var<storage, read> b: array<BElement>;
 @group(0) @binding(3) var<storage, read_write> y: array<Element>;
 
 fn operate(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
@@ -19,6 +14,24 @@ fn operate(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
         }
         case 2u: {
             return a * b;
+        }
+        case 3u: {
+            return a / b;
+        }
+        case 4u: {
+            return general_power(a, b);
+        }
+        case 5u: {
+            return select(select(b, a, a < b), a + b, nan_lanes(a) | nan_lanes(b));
+        }
+        case 6u: {
+            return select(select(b, a, a > b), a + b, nan_lanes(a) | nan_lanes(b));
+        }
+        case 7u: {
+            return select(a, b * a, nonpositive_lanes(a));
+        }
+        case 8u: {
+            return select(vec4<f32>(0.0), vec4<f32>(1.0), (a == b) & !(nan_lanes(a) | nan_lanes(b)));
         }
         default: {
             return a + b;
@@ -36,5 +49,6 @@ fn main(
     if (i >= params.n) {
         return;
     }
-    y[i] = narrow(activate(operate(widen(a[i]), widen(b[i]))));
+    let at = places(i);
+    y[i] = narrow(activate(operate(vec4<f32>(a[at.a]), vec4<f32>(b[at.b]))));
 }

@@ -31,6 +31,7 @@
 //!
 //! - [`nn`]: layers, [`nn::Sequential`], [`nn::Net`] for networks that branch, and the [`nn::Model`] that they build.
 //! - [`zoo`]: networks that made history.
+//! - [`io`]: weights in files, and PyTorch's.
 //! - [`train`]: [`train::Fit`], losses, optimizers, what training reports.
 //! - [`data`]: data sets, MNIST, batches.
 //! - [`Device`]: which GPU, or the CPU.
@@ -57,8 +58,10 @@ pub mod cpu;
 pub mod data;
 pub mod device;
 pub mod error;
+mod file;
 pub mod gpu;
 pub mod graph;
+pub mod io;
 pub mod linalg;
 pub mod nn;
 pub mod op;

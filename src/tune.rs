@@ -111,7 +111,7 @@ impl Problem {
         let x = TensorType::f32([n, side, side, c_in]);
         let w = TensorType::f32([kernel, kernel, c_in, c_out]);
         let y = forward.infer(&[x.clone(), w.clone()])?.swap_remove(0);
-        let grad_input = Conv2dGradInput { window, groups: 1, x_shape: x.shape.clone() };
+        let grad_input = Conv2dGradInput::new(window, 1, x.shape.clone());
         let grad_weight = Conv2dGradWeight { window, groups: 1 };
         let name = |part: &str| {
             let stride = if stride > 1 { format!("/{stride}") } else { String::new() };

@@ -87,7 +87,7 @@ fn windows() {
         // The window is looked at before the weights' shape, of which there is none for a kernel of 0.
         refused(Conv2d::new(window, 1), &[x.clone(), f32s([3, 3, 4, 6])], what, got);
         refused(Conv2dGradWeight { window, groups: 1 }, &[x.clone(), f32s([2, 6, 6, 6])], what, got);
-        let grad = Conv2dGradInput { window, groups: 1, x_shape: x.shape.clone() };
+        let grad = Conv2dGradInput::new(window, 1, x.shape.clone());
         refused(grad, &[f32s([2, 6, 6, 6]), f32s([3, 3, 4, 6])], what, got);
         refused(MaxPool2dGrad { window, h_in: 8, w_in: 8 }, &[u32s([2, 6, 6, 4]), f32s([2, 6, 6, 4])], what, got);
     }
@@ -115,9 +115,9 @@ fn convolutions() {
     // 2^30 input pixels and 2^4 channels: the input is fine, the output has 2^34 elements.
     let one = Conv2d::new(Window2d::new([1, 1]), 1);
     refused(one, &[f32s([1, 1 << 15, 1 << 15, 1]), f32s([1, 1, 1, 16])], "output shape", "32768");
-    let grad = Conv2dGradInput { window, groups: 1, x_shape: [HUGE, 8, 8, 4].into() };
+    let grad = Conv2dGradInput::new(window, 1, [HUGE, 8, 8, 4]);
     refused(grad, &[f32s([1, 6, 6, 6]), w.clone()], "input shape", &HUGE.to_string());
-    let grad = Conv2dGradInput { window, groups: 1, x_shape: x.shape.clone() };
+    let grad = Conv2dGradInput::new(window, 1, x.shape.clone());
     refused(grad, &[f32s([1, 5, 6, 6]), w], "dy shape", "[1, 5, 6, 6]");
     refused(Conv2dGradWeight { window, groups: 1 }, &[x, f32s([1, 6, 7, 6])], "dy shape", "[1, 6, 7, 6]");
 }

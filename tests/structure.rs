@@ -119,7 +119,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ops", &["error", "tensor", "random", "linalg", "op"]),
     ("graph", &["error", "tensor", "random", "linalg", "op", "ops"]),
     ("cpu", &["error", "tensor", "random", "linalg", "op", "graph"]),
-    ("gpu", &["error", "tensor", "random", "linalg", "op", "graph"]),
+    ("file", &["error"]),
+    ("gpu", &["error", "file", "tensor", "random", "linalg", "op", "graph"]),
     ("device", &["error", "tensor", "random", "op", "ops", "graph", "cpu", "gpu"]),
     ("tune", &["error", "tensor", "op", "ops", "graph", "device", "selftest"]),
     ("data", &["error", "tensor", "random"]),
@@ -127,7 +128,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("nn", &["error", "tensor", "random", "op", "ops", "graph", "device", "data"]),
     ("train", &["error", "tensor", "random", "op", "ops", "graph", "device", "data", "nn"]),
     ("zoo", &["error", "tensor", "random", "op", "ops", "graph", "device", "nn"]),
-    ("io", &["error", "tensor", "random", "op", "ops", "graph", "device", "nn", "zoo"]),
+    ("io", &["error", "file", "tensor", "random", "op", "ops", "graph", "device", "nn", "zoo"]),
     ("vis", &["error", "tensor", "random", "op", "ops", "graph", "device", "data", "nn", "train"]),
 ];
 

@@ -1,9 +1,10 @@
 //! The file of measured choices: JSON, a section for each adapter, backend, driver and version of the kernels.
 
 use crate::error::{Error, Result};
+use crate::file;
 use crate::op::{Choice, Choices, ProductKey};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What a section's choices were measured on, and what they are about.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -83,12 +84,5 @@ pub fn save_tuning(path: &Path, key: &TuningKey, choices: &Choices) -> Result<()
     file.devices.push(Section { key: key.clone(), choices: choices.iter().map(entry).collect() });
     let mut text = serde_json::to_string_pretty(&file).map_err(|e| Error::file(path, e))?;
     text.push('\n');
-    let mut new = PathBuf::from(path).into_os_string();
-    new.push(format!(".{}.new", std::process::id()));
-    let new = PathBuf::from(new);
-    std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, path)).map_err(|e| {
-        // Nothing is lost if that fails, too.
-        let _ = std::fs::remove_file(&new);
-        Error::file(path, e)
-    })
+    file::replace(path, text.as_bytes())
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 impl Graph {
     /// Moves each sum and each activation into the producer of its input, and folds each normalisation into the weights of the
     /// producer, where that can take it and nobody else reads the value in between. `keep` are values that the caller will fetch. Run
-    /// it after [`Graph::gradients`]: the gradients of activations read their output, so they don't stand in the way.
+    /// it after [`Graph::gradients`]: the gradients of most activations read their output, so they don't stand in the way; that of
+    /// another reads its input, so in training it stays a node of its own.
     pub fn fuse(&mut self, keep: &[Value]) {
         let mut readers = vec![0usize; self.values.len()];
         for v in self.nodes.iter().flat_map(|n| &n.inputs).chain(keep) {
@@ -72,6 +73,10 @@ impl Graph {
             return false;
         }
         let &[a, b] = self.nodes[n].inputs.as_slice() else { return false };
+        // A producer adds a tensor like its own, none that is repeated.
+        if self.info(a).ty != self.info(b).ty {
+            return false;
+        }
         let made_by = |v: Value| self.producer(v).map(|(node, _)| node);
         let (x, residual) = if made_by(a) >= made_by(b) { (a, b) } else { (b, a) };
         let Some(producer) = self.first_output_of(x).filter(|_| read_once(x)) else { return false };

@@ -1,5 +1,6 @@
 //! The two number types that the CPU runs in.
 
+use super::normal::{tail, tail_by_exp};
 use std::fmt::{Debug, Display};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssign};
@@ -55,6 +56,8 @@ pub trait Real:
     fn max(self, other: Self) -> Self;
     /// -1, 0 or 1; NaN of a NaN.
     fn sign(self) -> Self;
+    /// `P(X > self)`, X standard normal, of 0 or more.
+    fn normal_tail(self) -> Self;
     /// Whether this is a NaN.
     fn is_nan(self) -> bool;
     /// Whether this is neither a NaN nor infinite.
@@ -68,7 +71,7 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ty $(, $singles:item)?) => {
+    ($t:ty, $normal_tail:path $(, $singles:item)?) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -115,6 +118,9 @@ macro_rules! real {
                     self
                 }
             }
+            fn normal_tail(self) -> Self {
+                $normal_tail(self)
+            }
             fn is_nan(self) -> bool {
                 <$t>::is_nan(self)
             }
@@ -127,8 +133,9 @@ macro_rules! real {
 }
 real!(
     f32,
+    tail_by_exp,
     fn singles(v: &mut [f32]) -> Option<&mut [f32]> {
         Some(v)
     }
 );
-real!(f64);
+real!(f64, tail);

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::op::Value;
 use crate::ops::gather_rows::GatherRows;
-use crate::tensor::{Shape, Tensor, TensorType};
+use crate::tensor::{DType, Shape, Tensor, TensorType};
 use std::sync::Weak;
 
 /// Largest binding; on the CPU backend, which has no such limit, WebGPU's default.
@@ -120,7 +120,9 @@ fn names(slot: usize) -> [String; 2] {
 impl Model {
     /// Fails unless samples of this data set are what the model takes.
     pub(crate) fn check_images(&self, data: &Dataset) -> Result<()> {
-        let (got, want) = (data.image_shape(), &self.network.input);
+        let (got, want) = (data.image_shape(), self.network.input()?);
+        want.expect_dtype("input", DType::F32)?;
+        let want = &want.shape;
         if got == *want {
             Ok(())
         } else {

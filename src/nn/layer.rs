@@ -57,6 +57,7 @@ pub struct LayerContext<'a> {
     pub(super) step: Option<Value>,
     pub(super) seed: Seed,
     pub(super) default_init: Init,
+    pub(super) trainable: bool,
     pub(super) name: &'a str,
     pub(super) index: u32,
     pub(super) input_names: &'a [&'a str],
@@ -66,7 +67,11 @@ pub struct LayerContext<'a> {
 #[derive(Debug)]
 pub(super) enum Parameters<'a> {
     /// They are being found out: each is an input of a graph that is never run.
-    Declare(&'a mut Vec<Declared>),
+    Declare {
+        declared: &'a mut Vec<(Declared, Value)>,
+        /// Whether the layer has been looked at before, at another place.
+        again: bool,
+    },
     /// They lie in pages.
     Use(&'a mut Pages),
 }
@@ -77,12 +82,17 @@ impl LayerContext<'_> {
         self.mode
     }
 
+    /// Whether training changes the layer's parameters. If not, what follows the batches' statistics stays as it is too.
+    pub fn trainable(&self) -> bool {
+        self.trainable
+    }
+
     /// Name of the layer.
     pub fn name(&self) -> &str {
         self.name
     }
 
-    /// Number of the layer in its network, from 0: a stream of random numbers of its own.
+    /// Number of the layer in its network, from 0, a shared one's at each place another: a stream of random numbers of its own.
     pub fn index(&self) -> u32 {
         self.index
     }
@@ -190,12 +200,13 @@ impl LayerContext<'_> {
     pub fn follow(&mut self, name: &str, value: Value) -> Result<()> {
         let full_name = format!("{}/{name}", self.name);
         match &mut self.parameters {
-            Parameters::Declare(_) => Ok(()),
+            Parameters::Declare { .. } => Ok(()),
             Parameters::Use(pages) => pages.follow(self.graph, &full_name, value),
         }
     }
 
-    /// Adds `l1 sum of |w| + l2 sum of w^2` over these tensors to the loss, in training and in evaluation.
+    /// Adds `l1 sum of |w| + l2 sum of w^2` over these tensors to the loss, in training and in evaluation; once, however often the layer
+    /// is read.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a factor below 0 or one that isn't finite.
@@ -207,6 +218,11 @@ impl LayerContext<'_> {
         }
         for &w in tensors {
             let len = self.shape(w).elements();
+            if let Parameters::Use(pages) = &mut self.parameters
+                && !pages.begin_penalty(w)
+            {
+                continue;
+            }
             for (factor, is_l1) in [(l1, true), (l2, false)] {
                 let Parameters::Use(pages) = &mut self.parameters else { return Ok(()) };
                 if factor == 0.0 {
@@ -227,14 +243,23 @@ impl LayerContext<'_> {
     fn pieces(&mut self, name: &str, shape: Shape, init: Init, by_rows: bool, kind: Kind) -> Result<Vec<Value>> {
         let full_name = format!("{}/{name}", self.name);
         let shape = shape.checked(name)?;
+        let kind = if self.trainable { kind } else { Kind::Frozen };
         match &mut self.parameters {
-            Parameters::Declare(declared) => {
+            Parameters::Declare { declared, again } => {
                 init.check()?;
-                if declared.iter().any(|d| d.name == full_name) {
-                    return Err(Error::invalid("parameter name", name, "one that the layer has not used yet"));
+                if let Some((known, value)) = declared.iter().find(|(d, _)| d.name == full_name) {
+                    if !*again {
+                        return Err(Error::invalid("parameter name", name, "one that the layer has not used yet"));
+                    }
+                    if known.shape != shape {
+                        let want = format!("{}, as where the shared layer was read first", known.shape);
+                        return Err(Error::invalid(format!("shape of {name}"), shape, want));
+                    }
+                    return Ok(vec![*value]);
                 }
-                declared.push(Declared { name: full_name.clone(), shape: shape.clone(), init, by_rows, kind });
-                Ok(vec![self.graph.input(&full_name, TensorType::f32(shape))?])
+                let value = self.graph.input(&full_name, TensorType::f32(shape.clone()))?;
+                declared.push((Declared { name: full_name, shape, init, by_rows, kind }, value));
+                Ok(vec![value])
             }
             Parameters::Use(pages) => pages.views_of(self.graph, &full_name, &shape),
         }

@@ -15,15 +15,15 @@ mod predict;
 mod sequential;
 mod size;
 pub(crate) mod summary;
+mod weights;
 
+pub use crate::ops::resample2d::Corners;
 pub use init::Init;
 pub use layer::{Layer, LayerContext, Mode, Penalty};
-pub use layers::{
-    Add, AvgPool2d, BatchNorm, Clip, Conv2d, Dense, DepthwiseConv2d, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d,
-    MaxPool2d, Relu, Relu6, Sigmoid, Softmax, Softplus, Tanh,
-};
+pub use layers::*;
 pub use model::Model;
-pub use net::Net;
+pub use net::{Net, Outputs, Piece, Shared};
 pub use sequential::Sequential;
 pub use size::Size2;
 pub use summary::{LayerSummary, Summary};
+pub use weights::Matching;

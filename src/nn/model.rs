@@ -3,7 +3,7 @@
 use super::Mode;
 use super::feed::{DataPorts, Resident, max_binding_bytes};
 use super::network::Network;
-use super::parameters::{Layout, Pages, Parameter};
+use super::parameters::{Layout, Pages};
 use super::summary::Summary;
 use crate::device::{Device, ProgramId, Runtime};
 use crate::error::{Error, Result};
@@ -49,8 +49,8 @@ pub(crate) struct Program {
 /// Inputs and outputs of a program.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ports {
-    /// Images that prediction is fed.
-    pub x: Option<Value>,
+    /// The network's inputs, which prediction is fed.
+    pub inputs: Vec<Value>,
     /// Samples of a data set.
     pub data: Option<DataPorts>,
     /// Number of the training step, u32 `[1]`.
@@ -59,16 +59,30 @@ pub(crate) struct Ports {
     pub hyper: Option<Value>,
     /// The same of the sum of gradients, where several batches make one.
     pub accumulation: Option<Value>,
-    /// What prediction fetches.
+    /// The network's outputs, which prediction fetches.
+    pub outputs: Vec<Value>,
+    /// What training may fetch: the mean loss.
     pub y: Option<Value>,
 }
 
 impl Model {
     pub(super) async fn new(network: Network, device: &Device) -> Result<Model> {
+        let mut model = Model::without_values(network, device)?;
+        let mut pages = model.layout.empty();
+        for (i, p) in model.layout.parameters.iter().enumerate() {
+            let values = p.init.tensor(&p.shape, model.network.seed, i as u32)?;
+            p.fill(&mut pages, values.as_f32()?);
+        }
+        model.set_pages(pages).await?;
+        Ok(model)
+    }
+
+    /// A model whose parameters lie nowhere yet. Refuses what the device can't hold before memory is taken.
+    pub(super) fn without_values(network: Network, device: &Device) -> Result<Model> {
         let (declared, layers) = network.declare()?;
         let summary = Summary::new(&declared, layers);
         let layout = Layout::new(declared, max_binding_bytes(device));
-        let mut model = Model {
+        let model = Model {
             network,
             layout,
             runtime: Runtime::new(device),
@@ -78,22 +92,11 @@ impl Model {
             largest_batch: 256,
             trained: Trained::default(),
         };
-        // Refuses what the device can't hold before memory is taken.
         model.plan_prediction(1, false)?;
-        model.initialise().await?;
         Ok(model)
     }
 
-    async fn initialise(&mut self) -> Result<()> {
-        let mut pages: Vec<Vec<f32>> = self.layout.pages.iter().map(|page| vec![0.0; page.len]).collect();
-        for (i, p) in self.layout.parameters.iter().enumerate() {
-            let values = p.init.tensor(&p.shape, self.network.seed, i as u32)?;
-            fill(&mut pages, p, values.as_f32()?);
-        }
-        self.set_pages(pages).await
-    }
-
-    async fn set_pages(&mut self, pages: Vec<Vec<f32>>) -> Result<()> {
+    pub(super) async fn set_pages(&mut self, pages: Vec<Vec<f32>>) -> Result<()> {
         for (i, page) in pages.into_iter().enumerate() {
             self.runtime.set_state(&self.layout.page_name(i), &Tensor::f32([page.len()], page)?).await?;
         }
@@ -105,18 +108,33 @@ impl Model {
         self.runtime.device()
     }
 
-    /// Shape of a sample, without the batch.
+    /// Shape of a sample, without the batch; the first input's, if there are several.
     pub fn input_shape(&self) -> &Shape {
-        &self.network.input
+        &self.network.inputs[0].ty.shape
     }
 
-    /// Shape of the output for a sample, without the batch.
+    /// The inputs in order: name, and type of a sample, without the batch.
+    pub fn inputs(&self) -> Vec<(&str, &TensorType)> {
+        self.network.inputs.iter().map(|port| (port.name.as_str(), &port.ty)).collect()
+    }
+
+    /// Shape of the output for a sample, without the batch; the first output's, if there are several.
     pub fn output_shape(&self) -> &Shape {
-        self.summary.layers.last().map_or(&self.network.input, |l| &l.output)
+        self.shape_of_output(0)
+    }
+
+    /// The outputs in order: name, which is that of the layer, and shape for a sample, without the batch.
+    pub fn outputs(&self) -> Vec<(String, &Shape)> {
+        self.network.output_names().into_iter().enumerate().map(|(i, name)| (name, self.shape_of_output(i))).collect()
+    }
+
+    pub(super) fn shape_of_output(&self, i: usize) -> &Shape {
+        self.network.output_layer(i).map_or(self.input_shape(), |layer| &self.summary.layers[layer].output)
     }
 
     /// Number of classes of a classifier, which has an output for each.
     pub(crate) fn classes(&self) -> Result<usize> {
+        self.only_output()?;
         match *self.output_shape().dims() {
             [classes] => Ok(classes),
             _ => {
@@ -124,6 +142,12 @@ impl Model {
                 Err(Error::invalid("output shape", self.output_shape(), want).at(self.network.last_name()))
             }
         }
+    }
+
+    /// Fails for a network of several outputs.
+    pub(crate) fn only_output(&self) -> Result<()> {
+        let names = self.network.output_names();
+        if names.len() == 1 { Ok(()) } else { Err(Error::invalid("outputs of the network", names.join(", "), "one")) }
     }
 
     /// Number of parameters that training changes; the running means of batch norm are not among them.
@@ -147,68 +171,11 @@ impl Model {
         self.programs.iter().map(|(key, program)| (key.as_str(), self.runtime.plan(program.id))).collect()
     }
 
-    /// The parameters by name, `layer/weight` and `layer/bias`, in the order of the layers: convolutions `[k_h, k_w, c_in / groups, c_out]`,
-    /// dense layers `[in, out]`. The running means of batch norm are among them.
-    ///
-    /// # Errors
-    /// [`Error::Gpu`], [`Error::DeviceLost`].
-    pub fn weights(&mut self) -> Result<Vec<(String, Tensor)>> {
-        pollster::block_on(self.weights_async())
-    }
-
-    /// [`Model::weights`] for programs that mustn't block.
-    pub async fn weights_async(&mut self) -> Result<Vec<(String, Tensor)>> {
-        let mut pages = Vec::with_capacity(self.layout.pages.len());
-        for i in 0..self.layout.pages.len() {
-            pages.push(self.runtime.state(&self.layout.page_name(i)).await?);
-        }
-        let read = |p: &Parameter| {
-            let mut values = Vec::with_capacity(p.shape.elements());
-            for piece in &p.pieces {
-                values.extend_from_slice(&pages[piece.page].as_f32()?[piece.offset..][..piece.shape.elements()]);
-            }
-            Ok((p.name.clone(), Tensor::f32(p.shape.clone(), values)?))
-        };
-        self.layout.parameters.iter().map(read).collect()
-    }
-
-    /// Sets all parameters and running means, in any order.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a name that the model doesn't have or that comes twice, for one that is missing, and for a tensor of
-    /// another shape or type; then nothing is changed. [`Error::Gpu`], [`Error::DeviceLost`].
-    pub fn set_weights(&mut self, weights: &[(String, Tensor)]) -> Result<()> {
-        pollster::block_on(self.set_weights_async(weights))
-    }
-
-    /// [`Model::set_weights`] for programs that mustn't block.
-    pub async fn set_weights_async(&mut self, weights: &[(String, Tensor)]) -> Result<()> {
-        let names = || self.layout.parameters.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ");
-        let mut pages: Vec<Vec<f32>> = self.layout.pages.iter().map(|page| vec![0.0; page.len]).collect();
-        let mut seen = vec![false; self.layout.parameters.len()];
-        for (name, tensor) in weights {
-            let Some(i) = self.layout.parameters.iter().position(|p| p.name == *name) else {
-                return Err(Error::invalid("weights", format!("'{name}'"), format!("names of this model: {}", names())));
-            };
-            if std::mem::replace(&mut seen[i], true) {
-                return Err(Error::invalid("weights", format!("'{name}' twice"), "each name once"));
-            }
-            let p = &self.layout.parameters[i];
-            tensor.tensor_type().expect("weights", &TensorType::f32(p.shape.clone())).map_err(|e| e.at(name))?;
-            fill(&mut pages, p, tensor.as_f32()?);
-        }
-        if let Some(i) = seen.iter().position(|seen| !seen) {
-            let missing = &self.layout.parameters[i].name;
-            return Err(Error::invalid("weights", format!("none for '{missing}'"), format!("all of {}", names())));
-        }
-        self.set_pages(pages).await
-    }
-
-    /// Adds the network to a graph.
+    /// Adds a network of one input to a graph; of several outputs, the first is returned.
     pub(crate) fn forward(&self, graph: &mut Graph, mode: Mode, x: Value, step: Option<Value>) -> Result<(Value, Pages)> {
         let mut pages = Pages::new(self.layout.clone());
-        let y = self.network.forward(graph, &mut pages, mode, x, step)?;
-        Ok((y, pages))
+        let y = self.network.forward(graph, &mut pages, mode, &[x], step)?;
+        Ok((y[0], pages))
     }
 
     /// The program called `key`, planned and loaded when it is asked for the first time.
@@ -232,12 +199,5 @@ impl Model {
     pub(crate) fn used<'a>(&self, program: &Program, feeds: &'a [(Value, Tensor)]) -> Vec<(Value, &'a Tensor)> {
         let plan = self.runtime.plan(program.id);
         feeds.iter().filter(|(v, _)| plan.location(*v).is_some()).map(|(v, t)| (*v, t)).collect()
-    }
-}
-
-/// Puts a parameter's values in their places.
-fn fill(pages: &mut [Vec<f32>], parameter: &Parameter, values: &[f32]) {
-    for (piece, range) in parameter.ranges() {
-        pages[piece.page][piece.offset..][..range.len()].copy_from_slice(&values[range]);
     }
 }

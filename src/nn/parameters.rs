@@ -5,6 +5,8 @@ use super::Init;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::op::{PAGE_ALIGNMENT, Value};
+use crate::ops::binary::{Add, Binary, Sub};
+use crate::ops::scale::Scale;
 use crate::ops::view::View;
 use crate::tensor::{MAX_ELEMENTS, Shape, TensorType};
 use std::ops::Range;
@@ -19,6 +21,8 @@ pub(crate) enum Kind {
         /// Share that it keeps at a step.
         momentum: f64,
     },
+    /// Not at all.
+    Frozen,
 }
 
 /// What a layer asked for.
@@ -64,6 +68,13 @@ impl Parameter {
 }
 
 impl Parameter {
+    /// Puts the parameter's values in their places.
+    pub fn fill(&self, pages: &mut [Vec<f32>], values: &[f32]) {
+        for (piece, range) in self.ranges() {
+            pages[piece.page][piece.offset..][..range.len()].copy_from_slice(&values[range]);
+        }
+    }
+
     /// The layer's part of the name.
     pub fn layer(&self) -> &str {
         self.name.rsplit_once('/').map_or(&self.name, |(layer, _)| layer)
@@ -114,11 +125,17 @@ impl Layout {
         Layout { parameters, pages }
     }
 
+    /// Pages of zeros.
+    pub fn empty(&self) -> Vec<Vec<f32>> {
+        self.pages.iter().map(|page| vec![0.0; page.len]).collect()
+    }
+
     /// Name of the state that holds a page.
     pub fn page_name(&self, page: usize) -> String {
         match self.pages[page].kind {
             Kind::Trained => format!("parameters/{page}"),
             Kind::Running { .. } => format!("running/{page}"),
+            Kind::Frozen => format!("frozen/{page}"),
         }
     }
 
@@ -143,6 +160,19 @@ fn cut_by_rows(shape: &Shape, limit: usize) -> impl Iterator<Item = Shape> {
     })
 }
 
+/// What a running mean takes in so that it becomes what it would by taking in one value after the other: from
+/// `m (m r + (1 - m) a) + (1 - m) b = m r + (1 - m) v` comes `v = b + m (a - r)`.
+fn combined(graph: &mut Graph, kind: Kind, running: Value, first: Value, rest: &[Value]) -> Result<Value> {
+    let Kind::Running { momentum } = kind else { return Ok(first) };
+    let mut value = first;
+    for &next in rest {
+        let moved = graph.node(Binary::<Sub>::new(), &[value, running])?;
+        let moved = graph.node(Scale { factor: momentum as f32 }, &[moved])?;
+        value = graph.node(Binary::<Add>::new(), &[next, moved])?;
+    }
+    Ok(value)
+}
+
 /// The pages as states of one graph, and the views of them that are the parameters' pieces.
 #[derive(Debug)]
 pub(crate) struct Pages {
@@ -150,16 +180,25 @@ pub(crate) struct Pages {
     pages: Vec<Option<Value>>,
     /// By parameter, the views of its pieces; none if the graph doesn't read it.
     views: Vec<Vec<Value>>,
-    /// By parameter, the number of the batch that a running mean takes in.
-    followed: Vec<Option<Value>>,
+    /// By parameter, the numbers of the batch that a running mean takes in, one for each place where its layer is read.
+    followed: Vec<Vec<Value>>,
     /// What layers add to the loss, each `[1]`.
     penalties: Vec<Value>,
+    /// The tensors that have been penalised.
+    penalised: Vec<Value>,
 }
 
 impl Pages {
     pub fn new(layout: Layout) -> Pages {
         let n = layout.parameters.len();
-        Pages { pages: vec![None; layout.pages.len()], views: vec![Vec::new(); n], followed: vec![None; n], penalties: Vec::new(), layout }
+        Pages {
+            pages: vec![None; layout.pages.len()],
+            views: vec![Vec::new(); n],
+            followed: vec![Vec::new(); n],
+            penalties: Vec::new(),
+            penalised: Vec::new(),
+            layout,
+        }
     }
 
     /// The views of the pieces of a parameter that was declared under this name with this shape.
@@ -181,6 +220,13 @@ impl Pages {
         })
     }
 
+    /// Whether a tensor has no penalty yet; from here on it has.
+    pub fn begin_penalty(&mut self, tensor: Value) -> bool {
+        let is_new = !self.penalised.contains(&tensor);
+        self.penalised.push(tensor);
+        is_new
+    }
+
     /// Adds to the loss, `[1]`.
     pub fn penalise(&mut self, penalty: Value) {
         self.penalties.push(penalty);
@@ -194,7 +240,7 @@ impl Pages {
     /// Says what a running mean takes in at this step.
     pub fn follow(&mut self, graph: &Graph, name: &str, value: Value) -> Result<()> {
         let i = self.index(name, &graph.info(value).ty.shape)?;
-        self.followed[i] = Some(value);
+        self.followed[i].push(value);
         Ok(())
     }
 
@@ -204,9 +250,13 @@ impl Pages {
         let mut values = Vec::new();
         for (i, p) in self.layout.parameters.clone().iter().enumerate() {
             for piece in p.pieces.iter().filter(|piece| piece.page == page) {
-                let value = match self.followed[i] {
-                    Some(value) => value,
-                    None => self.views_of(graph, &p.name, &p.shape)?[0],
+                let value = match self.followed[i].clone()[..] {
+                    [value] => value,
+                    [first, ref rest @ ..] => {
+                        let running = self.views_of(graph, &p.name, &p.shape)?[0];
+                        combined(graph, p.kind, running, first, rest)?
+                    }
+                    [] => self.views_of(graph, &p.name, &p.shape)?[0],
                 };
                 values.push((piece.offset, value));
             }

@@ -2,13 +2,15 @@
 
 use super::feed::{Source, add_batch, advice};
 use super::model::{Ports, Program};
+use super::network::Port;
+use super::parameters::Pages;
 use super::{Mode, Model};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Plan};
 use crate::op::Value;
 use crate::ops::softmax::Softmax;
-use crate::tensor::{Tensor, TensorType};
+use crate::tensor::{DType, Data, Tensor};
 
 impl Model {
     /// The network's outputs for images, f32 `[n, ..]` in, f32 `[n, ..]` out: what its last layer gives, for a classifier a number
@@ -27,7 +29,35 @@ impl Model {
 
     /// [`Model::predict`] for programs that mustn't block.
     pub async fn predict_async(&mut self, images: &Tensor) -> Result<Tensor> {
-        self.outputs(images, false).await
+        self.only_output()?;
+        self.network.input()?;
+        Ok(self.outputs_for(&[images], false).await?.swap_remove(0))
+    }
+
+    /// All outputs of a network that may have several, for all its inputs: tensors with the inputs' names, in any order, each `[n, ..]` of its
+    /// input's type; outputs f32 `[n, ..]` with their names ([`Model::outputs`]).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an input that is missing, comes twice or is unknown, for inputs of different numbers of samples, and as for
+    /// [`Model::predict`].
+    pub fn predict_all(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>> {
+        pollster::block_on(self.predict_all_async(inputs))
+    }
+
+    /// [`Model::predict_all`] for programs that mustn't block.
+    pub async fn predict_all_async(&mut self, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>> {
+        let names: Vec<&str> = self.network.inputs.iter().map(|port| port.name.as_str()).collect();
+        let mut given: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
+        let mut want = names.clone();
+        given.sort_unstable();
+        want.sort_unstable();
+        if given != want {
+            return Err(Error::invalid("inputs", given.join(", "), format!("each of {} once", names.join(", "))));
+        }
+        let tensor = |name: &&str| inputs.iter().find(|(n, _)| n == name).map(|(_, tensor)| *tensor);
+        let tensors: Vec<&Tensor> = names.iter().filter_map(tensor).collect();
+        let outputs = self.outputs_for(&tensors, false).await?;
+        Ok(self.network.output_names().into_iter().zip(outputs).collect())
     }
 
     /// The probability of each class, `[n, classes]`: softmax of [`Model::predict`].
@@ -41,7 +71,8 @@ impl Model {
     /// [`Model::predict_probabilities`] for programs that mustn't block.
     pub async fn predict_probabilities_async(&mut self, images: &Tensor) -> Result<Tensor> {
         self.classes()?;
-        self.outputs(images, !self.network.ends_in_softmax()).await
+        self.network.input()?;
+        Ok(self.outputs_for(&[images], !self.network.ends_in_softmax()).await?.swap_remove(0))
     }
 
     /// The most probable class of each image: where [`Model::predict`] is largest, the first one of equals.
@@ -55,7 +86,7 @@ impl Model {
     /// [`Model::predict_classes`] for programs that mustn't block.
     pub async fn predict_classes_async(&mut self, images: &Tensor) -> Result<Vec<u32>> {
         let classes = self.classes()?;
-        let y = self.outputs(images, false).await?;
+        let y = self.predict_async(images).await?;
         y.as_f32()?.chunks_exact(classes).enumerate().map(|(i, row)| largest(i, row)).collect()
     }
 
@@ -69,6 +100,7 @@ impl Model {
 
     /// [`Model::predict_dataset`] for programs that mustn't block.
     pub async fn predict_dataset_async(&mut self, data: &Dataset) -> Result<Tensor> {
+        self.only_output()?;
         self.check_images(data)?;
         let source = self.source(data).await?;
         let mut out = Vec::new();
@@ -84,7 +116,9 @@ impl Model {
                 }
                 Ok(program) => program,
             };
-            let (Some(ports), Some(y)) = (program.ports.data, program.ports.y) else { unreachable!("plan_on_dataset sets both") };
+            let (Some(ports), &[y]) = (program.ports.data, program.ports.outputs.as_slice()) else {
+                unreachable!("plan_on_dataset sets both")
+            };
             // Rows beyond the end are the first sample again; they are cut off.
             let index = |i: usize| if i < data.len() { i as u32 } else { 0 };
             let indices: Vec<u32> = (at..at + padded).map(index).collect();
@@ -95,14 +129,20 @@ impl Model {
         Tensor::f32(self.output_shape().with_batch(data.len()), out)
     }
 
-    async fn outputs(&mut self, images: &Tensor, softmax: bool) -> Result<Tensor> {
-        let values = self.check_batch(images)?;
-        let n_images = images.shape().dims()[0];
-        let len = self.network.input.elements();
-        let mut out = Vec::new();
+    /// The outputs for all inputs in order; after a softmax if it is asked for, which is for networks of one output.
+    async fn outputs_for(&mut self, inputs: &[&Tensor], softmax: bool) -> Result<Vec<Tensor>> {
+        for (tensor, port) in inputs.iter().zip(&self.network.inputs) {
+            check_batch(tensor, port, inputs.len() == 1)?;
+        }
+        let n_samples = inputs[0].shape().dims()[0];
+        if let Some(other) = inputs.iter().find(|tensor| tensor.shape().dims()[0] != n_samples) {
+            let got = format!("{n_samples} and {}", other.shape().dims()[0]);
+            return Err(Error::invalid("samples of the inputs", got, "equally many"));
+        }
+        let mut out = vec![Vec::new(); self.network.output_names().len()];
         let mut at = 0;
-        while at < n_images {
-            let n = (n_images - at).min(self.largest_batch);
+        while at < n_samples {
+            let n = (n_samples - at).min(self.largest_batch);
             let padded = n.next_power_of_two();
             let key = format!("predict {padded}, softmax {softmax}");
             let program = match self.program(key, |model| model.plan_prediction(padded, softmax)).await {
@@ -112,53 +152,31 @@ impl Model {
                 }
                 Ok(program) => program,
             };
-            let (Some(x), Some(y)) = (program.ports.x, program.ports.y) else { unreachable!("plan_prediction sets both") };
-            let mut batch = values[at * len..(at + n) * len].to_vec();
-            batch.resize(padded * len, 0.0);
-            let batch = Tensor::f32(self.network.input.with_batch(padded), batch)?;
-            self.run(&program, &[(x, batch)]).await?;
-            self.take_rows(&program, y, n, padded, &mut out).await?;
+            let mut feeds = Vec::with_capacity(inputs.len());
+            for (&port, tensor) in program.ports.inputs.iter().zip(inputs) {
+                feeds.push((port, rows(tensor, at, n, padded)?));
+            }
+            self.run(&program, &feeds).await?;
+            for (&y, out) in program.ports.outputs.iter().zip(&mut out) {
+                self.take_rows(&program, y, n, padded, out).await?;
+            }
             at += n;
         }
-        Tensor::f32(self.output_shape().with_batch(n_images), out)
-    }
-
-    /// The elements of images that the model can take.
-    fn check_batch<'a>(&self, images: &'a Tensor) -> Result<&'a [f32]> {
-        let (got, want) = (images.tensor_type(), &self.network.input);
-        let values = images.as_f32().map_err(|_| {
-            Error::invalid("images", &got, format!("f32, [n{}]; bytes become f32 in a Dataset", dims(want.dims())))
-        })?;
-        if got.shape.dims().split_first().map(|(_, rest)| rest) != Some(want.dims()) {
-            let sample = got.shape.dims().get(1..).unwrap_or_default();
-            let advice = if got.shape == *want { "; a single image is a batch of 1" } else { advice(sample, want) };
-            return Err(Error::invalid("images", &got, format!("f32 [n{}]{advice}", dims(want.dims()))));
-        }
-        got.shape.clone().checked("images")?;
-        if let Some(i) = values.iter().position(|x| !x.is_finite()) {
-            let (image, rest) = (i / want.elements(), i % want.elements());
-            let mut index: Vec<String> = Vec::new();
-            let mut len = want.elements();
-            for d in want.dims() {
-                let stride = len / d;
-                index.push((rest % len / stride).to_string());
-                len = stride;
-            }
-            return Err(Error::invalid(format!("image {image} at [{}]", index.join(", ")), values[i], "a finite number"));
-        }
-        Ok(values)
+        let shapes = (0..out.len()).map(|i| self.shape_of_output(i).with_batch(n_samples));
+        shapes.zip(out).map(|(shape, values)| Tensor::f32(shape, values)).collect()
     }
 
     pub(crate) fn plan_prediction(&self, n: usize, softmax: bool) -> Result<(Plan, Ports)> {
         let mut graph = Graph::new();
-        let x = graph.input("images", TensorType::f32(self.network.input.with_batch(n)))?;
-        let (mut y, _) = self.forward(&mut graph, Mode::Inference, x, None)?;
+        let inputs = self.network.add_inputs(&mut graph, n)?;
+        let mut pages = Pages::new(self.layout.clone());
+        let mut outputs = self.network.forward(&mut graph, &mut pages, Mode::Inference, &inputs, None)?;
         if softmax {
             graph.set_scope("softmax");
-            y = graph.node(Softmax, &[y])?;
+            outputs = vec![graph.node(Softmax, &outputs)?];
         }
-        graph.fuse(&[y]);
-        Ok((self.device().plan(graph, &[y])?, Ports { x: Some(x), y: Some(y), ..Ports::default() }))
+        graph.fuse(&outputs);
+        Ok((self.device().plan(graph, &outputs)?, Ports { inputs, outputs, ..Ports::default() }))
     }
 
     fn plan_on_dataset(&self, data: &Dataset, source: Source, n: usize) -> Result<(Plan, Ports)> {
@@ -166,7 +184,7 @@ impl Model {
         let batch = add_batch(&mut graph, data, source, n)?;
         let (y, _) = self.forward(&mut graph, Mode::Inference, batch.images, None)?;
         graph.fuse(&[y]);
-        Ok((self.device().plan(graph, &[y])?, Ports { data: Some(batch.ports), y: Some(y), ..Ports::default() }))
+        Ok((self.device().plan(graph, &[y])?, Ports { data: Some(batch.ports), outputs: vec![y], ..Ports::default() }))
     }
 
     /// Goes on with half of `n` samples a run if the device can't hold the program for `n`.
@@ -185,6 +203,53 @@ impl Model {
         let values = y.as_f32()?;
         out.extend_from_slice(&values[..values.len() / padded * n]);
         Ok(())
+    }
+}
+
+/// Fails unless these are samples that the input takes.
+fn check_batch(samples: &Tensor, port: &Port, only: bool) -> Result<()> {
+    let (got, want) = (samples.tensor_type(), &port.ty.shape);
+    let what = if only { "images" } else { &port.name };
+    if got.dtype != port.ty.dtype {
+        let advice = if got.dtype == DType::U8 { "; bytes become f32 in a Dataset" } else { "" };
+        return Err(Error::invalid(what, &got, format!("{}, [n{}]{advice}", port.ty.dtype, dims(want.dims()))));
+    }
+    if got.shape.dims().split_first().map(|(_, rest)| rest) != Some(want.dims()) {
+        let sample = got.shape.dims().get(1..).unwrap_or_default();
+        let advice = if got.shape == *want { "; a single image is a batch of 1" } else { advice(sample, want) };
+        return Err(Error::invalid(what, &got, format!("{} [n{}]{advice}", got.dtype, dims(want.dims()))));
+    }
+    got.shape.clone().checked(what)?;
+    let Data::F32(values) = samples.data() else { return Ok(()) };
+    if let Some(i) = values.iter().position(|x| !x.is_finite()) {
+        let (sample, rest) = (i / want.elements(), i % want.elements());
+        let mut index: Vec<String> = Vec::new();
+        let mut len = want.elements();
+        for d in want.dims() {
+            let stride = len / d;
+            index.push((rest % len / stride).to_string());
+            len = stride;
+        }
+        let what = if only { "image" } else { what };
+        return Err(Error::invalid(format!("{what} {sample} at [{}]", index.join(", ")), values[i], "a finite number"));
+    }
+    Ok(())
+}
+
+/// `n` samples from `at` on, followed by zeros to `padded`.
+fn rows(samples: &Tensor, at: usize, n: usize, padded: usize) -> Result<Tensor> {
+    fn cut<T: Copy + Default>(values: &[T], len: usize, at: usize, n: usize, padded: usize) -> Vec<T> {
+        let mut rows = values[at * len..(at + n) * len].to_vec();
+        rows.resize(padded * len, T::default());
+        rows
+    }
+    let mut dims = samples.shape().dims().to_vec();
+    let len = samples.shape().elements() / dims[0];
+    dims[0] = padded;
+    match samples.data() {
+        Data::F32(values) => Tensor::f32(dims, cut(values, len, at, n, padded)),
+        Data::U32(values) => Tensor::u32(dims, cut(values, len, at, n, padded)),
+        Data::U8(values) => Tensor::u8(dims, cut(values, len, at, n, padded)),
     }
 }
 

@@ -1,11 +1,8 @@
 //! The builder of a model whose layers follow each other.
 
-use super::layers::{
-    AvgPool2d, BatchNorm, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool2d, GlobalMaxPool2d, MaxPool2d, Relu, Relu6, Sigmoid,
-    Softmax, Softplus, Tanh,
-};
+use super::layers::*;
 use super::net::layer_methods;
-use super::{Init, Layer, Model, Net, Size2};
+use super::{Init, Model, Net, Piece, Size2};
 use crate::device::Device;
 use crate::error::Result;
 use crate::random::Seed;
@@ -44,8 +41,8 @@ impl Sequential {
         Sequential { net: self.net.init(init) }
     }
 
-    /// Adds a layer.
-    pub fn layer(self, layer: impl Layer + 'static) -> Self {
+    /// Adds a layer, or a network of one input.
+    pub fn layer(self, layer: impl Piece) -> Self {
         Sequential { net: self.net.layer(layer) }
     }
 
@@ -53,6 +50,11 @@ impl Sequential {
     /// messages and in the names of the weights.
     pub fn named(self, name: &str) -> Self {
         Sequential { net: self.net.named(name) }
+    }
+
+    /// Whether training changes the last layer's parameters: see [`Net::trainable`].
+    pub fn trainable(self, trainable: bool) -> Self {
+        Sequential { net: self.net.trainable(trainable) }
     }
 
     layer_methods!(self: self);

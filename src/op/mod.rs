@@ -19,7 +19,7 @@ pub use recorder::{
 };
 
 use crate::error::{Error, Result};
-use crate::linalg::Real;
+use crate::linalg::{Elementwise, Real};
 use crate::tensor::TensorType;
 use std::any::Any;
 use std::fmt::Debug;
@@ -197,29 +197,36 @@ pub struct Activation {
     pub name: &'static str,
     /// Value of the shader's `ACTIVATION`.
     pub code: u32,
-    /// Replaces numbers by their function values, in single precision.
-    pub f32: fn(&mut [f32]),
-    /// The function in double precision.
-    pub f64: fn(f64) -> f64,
+    /// Replaces numbers by their function values, in single precision. Its attributes are the function's, which the shader has as
+    /// `ACTIVATION_A` and `ACTIVATION_B`.
+    pub f32: Elementwise,
+    /// The function in double precision, of the attributes and a number.
+    pub f64: fn([f64; 2], f64) -> f64,
     /// Largest slope, which is by how much it can magnify an error of its argument.
     pub lipschitz: f64,
-    /// Rounding error of the shader's value, for an argument and its exact result.
-    pub error: fn(f64, f64) -> f64,
+    /// Rounding error of the shader's value, for the attributes, an argument and its exact result.
+    pub error: fn([f64; 2], f64, f64) -> f64,
 }
 
 impl Activation {
     /// Replaces each element by its function value, in single precision if `T` is that, else in double.
     pub fn apply<T: Real>(&self, v: &mut [T]) {
         match T::singles(v) {
-            Some(v) => (self.f32)(v),
-            None => v.iter_mut().for_each(|x| *x = T::from_f64((self.f64)(x.to_f64()))),
+            Some(v) => self.f32.apply(v),
+            None => v.iter_mut().for_each(|x| *x = T::from_f64((self.f64)(self.f32.attributes, x.to_f64()))),
         }
+    }
+
+    /// Error bound of `y = f(x)` where x is off by up to `error`. The function's own error is taken at an argument that is as far off;
+    /// its slope covers that.
+    pub fn bound(&self, error: f64, x: f64, y: f64) -> f64 {
+        error * self.lipschitz * (1.0 + 16.0 * UNIT) + (self.error)(self.f32.attributes, x, y)
     }
 }
 
 impl PartialEq for Activation {
     fn eq(&self, other: &Self) -> bool {
-        self.code == other.code
+        self.code == other.code && self.f32.attributes == other.f32.attributes
     }
 }
 

@@ -1,5 +1,6 @@
 //! What an op records its GPU work with: kernels and dispatches as plain data, and what they may know of the device.
 
+use super::Activation;
 use super::choices::{Choices, ProductKey};
 use crate::tensor::TensorType;
 use std::sync::Arc;
@@ -195,6 +196,25 @@ impl Kernel {
         self
     }
 
+    /// Sets the constants of [`ACTIVATION`], which the kernel imports.
+    pub fn activation(self, activation: Option<Activation>) -> Self {
+        match activation {
+            None => self.set("ACTIVATION", 0u32),
+            Some(f) => self.function(f.code, f.f32.attributes),
+        }
+    }
+
+    /// The same for a function that need not be an activation.
+    pub fn function(self, code: u32, attributes: [f64; 2]) -> Self {
+        let mut kernel = self.set("ACTIVATION", code);
+        for (name, value) in ["ACTIVATION_A", "ACTIVATION_B"].into_iter().zip(attributes) {
+            if value != 0.0 {
+                kernel = kernel.set(name, value as f32);
+            }
+        }
+        kernel
+    }
+
     /// Says that the kernel uses subgroup operations.
     pub fn with_subgroups(mut self) -> Self {
         self.subgroups = true;
@@ -220,6 +240,12 @@ impl From<u32> for ConstValue {
 impl From<usize> for ConstValue {
     fn from(v: usize) -> Self {
         ConstValue(format!("{v}u"))
+    }
+}
+impl From<f32> for ConstValue {
+    /// A finite number.
+    fn from(v: f32) -> Self {
+        ConstValue(format!("{v:?}f"))
     }
 }
 impl From<bool> for ConstValue {

@@ -105,12 +105,14 @@ pub struct Epilogue {
 }
 
 impl Epilogue {
+    /// Whether the sums stay as they are.
+    pub fn is_none(&self) -> bool {
+        self.bias.is_none() && self.residual.is_none() && self.activation.is_none()
+    }
+
     /// Sets the epilogue's constants of a kernel.
     pub fn set(&self, kernel: Kernel) -> Kernel {
-        kernel
-            .set("HAS_BIAS", self.bias.is_some())
-            .set("HAS_RESIDUAL", self.residual.is_some())
-            .set("ACTIVATION", self.activation.map_or(0, |a| a.code))
+        kernel.set("HAS_BIAS", self.bias.is_some()).set("HAS_RESIDUAL", self.residual.is_some()).activation(self.activation)
     }
 
     /// What to bind for bias and residual: `other` where there is none.
@@ -384,8 +386,7 @@ pub fn error_bound(
         let views: Vec<_> = b.inputs.iter().map(crate::op::Oracle::view).collect();
         let before = crate::op::run_f64(linear, b.types, &views)?;
         for ((bound, &x), &y) in bounds[0].iter_mut().zip(before[0].real()).zip(b.outputs[0].real()) {
-            // The activation's own error is taken at an argument that is off by up to the bound; its slope covers that.
-            *bound = *bound * f.lipschitz * (1.0 + 16.0 * crate::op::UNIT) + (f.error)(x, y);
+            *bound = f.bound(*bound, x, y);
         }
     }
     Ok(bounds)

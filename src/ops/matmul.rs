@@ -3,7 +3,7 @@
 use super::gemm::{self, Epilogue, Gemm};
 use super::reduce::{Reduce, Reduction};
 use crate::error::{Error, Result};
-use crate::linalg::{Geometry, LONGEST_PANEL, Matrix, Real, conv2d_grad_input, for_each_row, matmul, matmul_few_rows};
+use crate::linalg::{self, Geometry, LONGEST_PANEL, Matrix, Real, conv2d_grad_input, for_each_row, matmul, matmul_few_rows};
 use crate::op::{
     Activation, Bound, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, moved_bytes, sample, shader,
 };
@@ -225,7 +225,7 @@ impl Cpu for Matmul {
         match (self.transpose_a, self.transpose_b) {
             (false, false) if m <= FEW_ROWS => matmul_few_rows([m, n, k], args.x(0), args.x(1), y),
             (false, true) if m > FEW_ROWS && (SHORTEST..=LONGEST_PANEL).contains(&k) => {
-                conv2d_grad_input(&Geometry::pointwise(m, n, k), args.x(0), args.x(1), y);
+                conv2d_grad_input(&Geometry::pointwise(m, n, k), args.x(0), args.x(1), linalg::Epilogue::default(), y);
             }
             _ => self.multiply(args, y),
         }

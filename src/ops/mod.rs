@@ -2,6 +2,7 @@
 
 use crate::op::Declaration;
 
+mod broadcasting;
 #[cfg(test)]
 pub(crate) mod check;
 mod columns;
@@ -28,7 +29,6 @@ ops! {
     avg_pool2d,
     batch_norm,
     binary,
-    clip,
     clip_norm,
     concat,
     confusion,
@@ -37,11 +37,13 @@ ops! {
     fill,
     gather_rows,
     label_mean,
+    local_response_norm,
     losses,
     matmul,
     max_pool2d,
     pack,
     reduce,
+    resample2d,
     running_update,
     scale,
     slice,

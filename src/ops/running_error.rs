@@ -2,7 +2,7 @@
 //! its error. A formula that is generic over [`Real`] derives the error bound of its kernel by running in this arithmetic. Each
 //! operation has the accuracy that the WGSL specification allows it; contraction to FMA only saves a rounding.
 
-use crate::linalg::Real;
+use crate::linalg::{Real, TAIL_ERROR, tail_by_exp};
 use crate::op::{TINY, UNIT};
 use std::cmp::Ordering;
 use std::fmt;
@@ -186,6 +186,11 @@ impl Real for Running {
     fn sign(self) -> Running {
         // Of a number that may be on either side of 0 nothing is known.
         Running { value: self.value.sign(), error: if self.value.abs() > self.error { 0.0 } else { 2.0 } }
+    }
+
+    fn normal_tail(self) -> Running {
+        let y = tail_by_exp(self);
+        Running { error: y.error + 1.01 * TAIL_ERROR * y.value, ..y }
     }
 
     fn is_nan(self) -> bool {

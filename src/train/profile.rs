@@ -139,9 +139,10 @@ impl Model {
 
     /// [`Model::profile_prediction`] for programs that mustn't block.
     pub async fn profile_prediction_async(&mut self, n: usize) -> Result<Profile> {
-        let (plan, Ports { x, .. }) = self.plan_prediction(n, false)?;
+        self.network.input()?;
+        let (plan, Ports { inputs, .. }) = self.plan_prediction(n, false)?;
         let images = self.random_images(&mut Stream::new(Seed(0), 0), n)?;
-        let feeds = x.into_iter().map(|x| (x, images.clone())).collect();
+        let feeds = inputs.into_iter().map(|x| (x, images.clone())).collect();
         self.measure("prediction", n, plan, feeds).await
     }
 

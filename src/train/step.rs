@@ -3,16 +3,16 @@
 use super::loss::mean_by_label;
 use super::{Fit, Loss, LossInputs, Metric, Optimizer, Page, Target};
 use crate::data::{Dataset, Targets};
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Plan};
 use crate::nn::feed::{Batch, Source, add_batch, add_host_batch};
 use crate::nn::model::Ports;
 use crate::nn::parameters::{Kind, Pages};
-use crate::nn::{Mode, Model, Summary};
+use crate::nn::{Mode, Model, Net, Outputs, Summary};
 use crate::op::{NodeBuilder, Value};
 use crate::ops::accuracy::Accuracy;
 use crate::ops::binary::{Add, Binary};
-use crate::ops::clip::Clip;
 use crate::ops::clip_norm::ClipNorm;
 use crate::ops::concat::Concat;
 use crate::ops::confusion::Confusion;
@@ -24,6 +24,7 @@ use crate::ops::reduce::{Broadcast, Reduce, Reduction};
 use crate::ops::running_update::RunningUpdate;
 use crate::ops::scale::Scale;
 use crate::ops::track::{MAX_BATCH, Track};
+use crate::ops::unary::{Clip, Unary};
 use crate::ops::update::{Accumulate, BLOCK, Coefficients, Follow, HYPER, Update, factors_type};
 use crate::ops::view::View;
 use crate::tensor::{DType, Shape, Tensor, TensorType};
@@ -231,6 +232,7 @@ impl Model {
 
     /// Fails unless the outputs are what the loss takes.
     pub(super) fn check_outputs(&self, loss: &dyn Loss) -> Result<()> {
+        self.only_output()?;
         if loss.takes_logits() && self.network.ends_in_softmax() {
             let want = "no softmax: the loss applies it itself, and `predict_probabilities` does for predictions";
             return Err(Error::invalid("last layer", "softmax", want).at(self.network.last_name()));
@@ -336,7 +338,8 @@ impl Model {
                 g = graph.node(Update::<Accumulate>::default(), &[sum, g, accumulation, health])?;
             }
             if let Some(most) = fit.clip_value {
-                g = graph.node(Clip { low: -most, high: most }, &[g])?;
+                let most = f64::from(most);
+                g = graph.node(Unary(Clip { low: -most, high: most }), &[g])?;
             }
             of_pages.push((page, g));
         }
@@ -478,6 +481,16 @@ impl Model {
         let samples = |graph: &mut Graph| add_host_batch(graph, self.input_shape(), targets);
         let (plan, _) = self.plan_step(fit.batch, samples, fit)?;
         Ok(Summary { training: Some((fit.batch, plan.memory())), ..self.summary() })
+    }
+}
+
+impl Net {
+    /// [`Model::summary_for`] of a model that isn't built, and whose parameters take no memory yet: what training would take on a device.
+    ///
+    /// # Errors
+    /// As for [`Net::build`] and [`Model::summary_for`].
+    pub fn summary_for(&self, device: &Device, fit: &Fit) -> Result<Summary> {
+        Outputs::of(&[self]).without_values(device)?.summary_for(fit)
     }
 }
 

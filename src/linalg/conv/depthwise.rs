@@ -86,9 +86,9 @@ pub(super) fn forward(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue<'_>
 }
 
 /// The gradient by the input, as [`super::conv2d_grad_input`].
-pub(super) fn grad_input(g: &Geometry, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+pub(super) fn grad_input(g: &Geometry, dy: &[f32], w: &[f32], epilogue: Epilogue<'_>, dx: &mut [f32]) {
     let turned = Geometry { input: g.output, output: g.input, ..*g };
-    run(&turned, dy, w, Epilogue::default(), dx, |axis| Line::backward(g, axis));
+    run(&turned, dy, w, epilogue, dx, |axis| Line::backward(g, axis));
 }
 
 fn run(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue<'_>, y: &mut [f32], lines: impl Fn(usize) -> Vec<Line>) {

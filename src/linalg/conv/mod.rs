@@ -165,6 +165,22 @@ struct Rows<'a> {
     len: usize,
 }
 
+/// A function that replaces numbers by others, one by one, and its attributes.
+#[derive(Clone, Copy, Debug)]
+pub struct Elementwise {
+    /// The function.
+    pub function: fn([f64; 2], &mut [f32]),
+    /// What it is handed besides.
+    pub attributes: [f64; 2],
+}
+
+impl Elementwise {
+    /// Replaces the numbers.
+    pub fn apply(&self, v: &mut [f32]) {
+        (self.function)(self.attributes, v);
+    }
+}
+
 /// What is done with a result after its sums.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
@@ -173,7 +189,7 @@ pub struct Epilogue<'a> {
     /// Added, by element.
     pub residual: Option<&'a [f32]>,
     /// Applied to all of the result, in pieces.
-    pub finish: Option<fn(&mut [f32])>,
+    pub finish: Option<Elementwise>,
 }
 
 impl Epilogue<'_> {
@@ -183,7 +199,7 @@ impl Epilogue<'_> {
             y.iter_mut().zip(&residual[first..]).for_each(|(y, r)| *y += r);
         }
         if let Some(finish) = self.finish {
-            finish(y);
+            finish.apply(y);
         }
     }
 }
@@ -203,10 +219,10 @@ pub fn conv2d(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue<'_>, y: &mu
     run(g, x, epilogue, y, |axis| vec![Line::forward(g, axis)], pack);
 }
 
-/// `dx` [n, h_in, w_in, c_in] from `dy` [n, h_out, w_out, c_out] and the convolution's `w`.
-pub fn conv2d_grad_input(g: &Geometry, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+/// `dx` [n, h_in, w_in, c_in] from `dy` [n, h_out, w_out, c_out] and the convolution's `w`, with an epilogue by elements of `dx`.
+pub fn conv2d_grad_input(g: &Geometry, dy: &[f32], w: &[f32], epilogue: Epilogue<'_>, dx: &mut [f32]) {
     if g.is_depthwise() {
-        return depthwise::grad_input(g, dy, w, dx);
+        return depthwise::grad_input(g, dy, w, epilogue, dx);
     }
     let g = &g.flat_pieces();
     let (c_in, c_out) = (g.c_in / g.groups, g.c_out / g.groups);
@@ -215,7 +231,7 @@ pub fn conv2d_grad_input(g: &Geometry, dy: &[f32], w: &[f32], dx: &mut [f32]) {
         let from = &w[((k_h * g.kernel[1] + k_w) * c_in + first) * g.c_out + group * c_out..];
         panel.copy_columns(from, g.c_out);
     };
-    run(&turned, dy, Epilogue::default(), dx, |axis| Line::backward(g, axis), pack);
+    run(&turned, dy, epilogue, dx, |axis| Line::backward(g, axis), pack);
 }
 
 /// A pass from inputs to outputs as `g` has them. `pack(tap, group, first column, rows)` writes the rows of a panel of the weights that
@@ -522,9 +538,9 @@ mod tests {
         let (x, w) = (integers(1, pixels * c_in), integers(2, 9 * c_in * c_out));
         let (bias, residual) = (integers(3, c_out), integers(4, pixels * c_out));
         let (mut y, mut dx) = (vec![f32::NAN; pixels * c_out], vec![f32::NAN; pixels * c_in]);
-        let double: fn(&mut [f32]) = |y| y.iter_mut().for_each(|y| *y *= 2.0);
+        let double = Elementwise { function: |[by, _], y| y.iter_mut().for_each(|y| *y *= by as f32), attributes: [2.0, 0.0] };
         conv2d(&g, &x, &w, Epilogue { bias: Some(&bias), residual: Some(&residual), finish: Some(double) }, &mut y);
-        conv2d_grad_input(&g, &y, &w, &mut dx);
+        conv2d_grad_input(&g, &y, &w, Epilogue::default(), &mut dx);
         let at = |h: usize, k: usize| (h + k).wrapping_sub(1);
         for p in 0..pixels {
             let (image, h, w_out) = (p / size / size, p / size % size, p % size);

@@ -15,6 +15,8 @@ use crate::ops::batch_norm;
 /// 1e-3, and the running variance follows the biased variance. PyTorch's are [`BatchNorm::pytorch`]; what it calls momentum, 0.1, is
 /// `1 - momentum` here.
 ///
+/// One that is frozen ([`Net::trainable`](crate::nn::Net::trainable)) does in training what it does in inference, as Keras's.
+///
 /// In inference a batch norm right after a convolution or a dense layer is taken into their weights; activation and sum after it cost
 /// no pass over memory.
 #[derive(Clone, Copy, Debug)]
@@ -75,14 +77,14 @@ impl Layer for BatchNorm {
         let gamma = ctx.parameter("gamma", [c], Init::Ones)?;
         let beta = ctx.parameter("beta", [c], Init::Zeros)?;
         match ctx.mode() {
-            Mode::Training => {
+            Mode::Training if ctx.trainable() => {
                 let made = ctx.nodes(batch_norm::BatchNorm::new(self.epsilon, self.unbiased), &[x, gamma, beta])?;
                 let &[y, mean, _, running_variance] = made.as_slice() else { unreachable!("four outputs") };
                 ctx.follow("running_mean", mean)?;
                 ctx.follow("running_variance", running_variance)?;
                 Ok(y)
             }
-            Mode::Inference => {
+            _ => {
                 let mean = ctx.running("running_mean", [c], Init::Zeros, self.momentum)?;
                 let variance = ctx.running("running_variance", [c], Init::Ones, self.momentum)?;
                 ctx.node(batch_norm::BatchNormInference::new(self.epsilon), &[x, mean, variance, gamma, beta])

@@ -1,7 +1,7 @@
 //! The convolution layer.
 
-use super::image;
-use crate::error::{Error, Result};
+use super::{check_groups, image};
+use crate::error::Result;
 use crate::nn::{Init, Layer, LayerContext, Penalty, Size2};
 use crate::op::Value;
 use crate::ops::conv2d;
@@ -95,14 +95,7 @@ impl Layer for Conv2d {
     fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> Result<Value> {
         let x = ctx.only(x)?;
         let [_, h_in, w_in, c_in] = image(ctx.shape(x))?;
-        if self.filters == 0 {
-            return Err(Error::invalid("filters", 0, "at least 1"));
-        }
-        let divides = |n: usize| self.groups > 0 && n.is_multiple_of(self.groups);
-        if !divides(c_in) || !divides(self.filters) {
-            let want = format!("a divisor of the {c_in} input channels and of the {} filters", self.filters);
-            return Err(Error::invalid("groups", self.groups, want));
-        }
+        check_groups(self.groups, c_in, self.filters)?;
         // Before the weights are made, so that a kernel is compared with its input rather than called too large a tensor.
         self.window.place(h_in, w_in)?;
         let [k_h, k_w] = self.window.kernel;

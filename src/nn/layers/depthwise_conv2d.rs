@@ -1,7 +1,8 @@
 //! Convolution of each channel on its own.
 
+use super::separable_conv2d::multiplied;
 use super::{Conv2d, image};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::nn::{Init, Layer, LayerContext, Size2};
 use crate::op::Value;
 use crate::tensor::Padding;
@@ -73,14 +74,7 @@ impl Layer for DepthwiseConv2d {
 
     fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> Result<Value> {
         let [.., c] = image(ctx.shape(ctx.only(x)?))?;
-        let filters = c.checked_mul(self.multiplier).filter(|&filters| filters > 0);
-        let Some(filters) = filters else {
-            return Err(Error::invalid(
-                "multiplier",
-                self.multiplier,
-                "at least 1, and a product with the channels that is a number",
-            ));
-        };
+        let filters = multiplied(c, self.multiplier)?;
         self.conv.clone().filters(filters).groups(c).build(ctx, x)
     }
 }

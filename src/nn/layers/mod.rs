@@ -2,25 +2,40 @@
 
 mod activation;
 mod batch_norm;
+mod conv1d;
 mod conv2d;
+mod conv_transpose2d;
 mod dense;
 mod depthwise_conv2d;
 mod dropout;
 mod flatten;
 mod global_pool2d;
+mod lrn;
 mod merge;
+mod pad_channels;
 mod pool2d;
+mod resize2d;
+mod separable_conv2d;
 
-pub use activation::{Clip, Relu, Relu6, Sigmoid, Softmax, Softplus, Tanh};
+pub use activation::{
+    Clip, Elu, Gelu, GeluTanh, HardSigmoid, HardSwish, LeakyRelu, Mish, Prelu, Relu, Relu6, Selu, Sigmoid, Silu, Softmax,
+    Softplus, Softsign, Tanh,
+};
 pub use batch_norm::BatchNorm;
+pub use conv_transpose2d::ConvTranspose2d;
+pub use conv1d::Conv1d;
 pub use conv2d::Conv2d;
 pub use dense::Dense;
 pub use depthwise_conv2d::DepthwiseConv2d;
 pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use global_pool2d::{GlobalAvgPool2d, GlobalMaxPool2d};
-pub use merge::Add;
-pub use pool2d::{AvgPool2d, MaxPool2d};
+pub use lrn::Lrn;
+pub use merge::{Add, Concat, Max, Min, Mul, Sub};
+pub use pad_channels::PadChannels;
+pub use pool2d::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
+pub use resize2d::{Resize2d, Upsample2d};
+pub use separable_conv2d::SeparableConv2d;
 
 use super::layer::batched;
 use crate::error::{Error, Result};
@@ -32,4 +47,28 @@ fn image(shape: &Shape) -> Result<[usize; 4]> {
         let want = "4 dimensions [n, h, w, c]; this layer goes before `.flatten()` and dense layers";
         Error::invalid("input shape", batched(shape), want)
     })
+}
+
+/// Fails unless so many groups divide the input's channels and the filters, and there is a filter.
+fn check_groups(groups: usize, c_in: usize, filters: usize) -> Result<()> {
+    if filters == 0 {
+        return Err(Error::invalid("filters", 0, "at least 1"));
+    }
+    let divides = |n: usize| groups > 0 && n.is_multiple_of(groups);
+    if !divides(c_in) || !divides(filters) {
+        let want = format!("a divisor of the {c_in} input channels and of the {filters} filters");
+        return Err(Error::invalid("groups", groups, want));
+    }
+    Ok(())
+}
+
+/// An axis behind the batch, counted as in Keras and NumPy: the batch is 0, the last -1.
+fn axis_of(axis: isize, shape: &Shape) -> Result<usize> {
+    let rank = shape.rank() as isize;
+    let from_start = if axis < 0 { axis + rank } else { axis };
+    if (1..rank).contains(&from_start) {
+        return Ok(from_start as usize);
+    }
+    let want = format!("1 to {} or {} to -1: an axis of {} behind the batch", rank - 1, 1 - rank, batched(shape));
+    Err(Error::invalid("axis", axis, want))
 }

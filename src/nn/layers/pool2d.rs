@@ -1,9 +1,12 @@
 //! Pooling layers.
 
 use super::image;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nn::{Layer, LayerContext, Size2};
 use crate::op::Value;
+use crate::ops::reduce::{Reduce, Reduction};
+use crate::ops::resample2d::{Resample2d, Sampling};
+use crate::ops::view::View;
 use crate::ops::{avg_pool2d, max_pool2d};
 use crate::tensor::{Padding, Window2d};
 
@@ -101,5 +104,47 @@ impl Layer for AvgPool2d {
         image(ctx.shape(x))?;
         let op = avg_pool2d::AvgPool2d { window: self.window, count_include_pad: self.count_include_pad };
         ctx.node(op, &[x])
+    }
+}
+
+/// Means of windows that are chosen so that the output has this size, whatever the input's, channel by channel, by PyTorch's rule:
+/// row `o` of the output is the mean of the input's rows `floor(o h / h_out) ..` to before `ceil((o + 1) h / h_out)`, and so for columns.
+/// Input `[n, h, w, c]`, output `[n, h_out, w_out, c]`. Where the sizes divide, it is an [`AvgPool2d`].
+#[derive(Clone, Copy, Debug)]
+pub struct AdaptiveAvgPool2d {
+    size: [usize; 2],
+}
+
+impl AdaptiveAvgPool2d {
+    /// An output of this height and width: `AdaptiveAvgPool2d::new(7)`, `AdaptiveAvgPool2d::new([6, 6])`.
+    pub fn new(size: impl Into<Size2>) -> Self {
+        AdaptiveAvgPool2d { size: size.into().0 }
+    }
+}
+
+impl Layer for AdaptiveAvgPool2d {
+    fn type_name(&self) -> &'static str {
+        "adaptive_avg_pool2d"
+    }
+
+    fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> Result<Value> {
+        let x = ctx.only(x)?;
+        let [n, h_in, w_in, c] = image(ctx.shape(x))?;
+        let size = self.size;
+        if size.contains(&0) {
+            return Err(Error::invalid("size", format!("{size:?}"), "at least 1 by 1"));
+        }
+        if size == [h_in, w_in] {
+            return Ok(x);
+        }
+        if size == [1, 1] {
+            let mean = ctx.node(Reduce { reduction: Reduction::Mean, axes: 1..3 }, &[x])?;
+            return ctx.node(View::reshape([n, 1, 1, c]), &[mean]);
+        }
+        if h_in.is_multiple_of(size[0]) && w_in.is_multiple_of(size[1]) {
+            let window = window(Size2([h_in / size[0], w_in / size[1]]));
+            return ctx.node(avg_pool2d::AvgPool2d { window, count_include_pad: false }, &[x]);
+        }
+        ctx.node(Resample2d { size, sampling: Sampling::Mean }, &[x])
     }
 }

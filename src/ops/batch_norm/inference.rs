@@ -1,10 +1,13 @@
 //! Batch norm by statistics that are given.
 
-use super::{Channels, Normalise, exact_channel, expect_inputs, normalised_bound, oracle, record_normalise, single};
+use super::{BatchNormGradParameters, Channels, Normalise, exact_channel, expect_inputs, normalised_bound, oracle, record_normalise, single};
 use crate::error::Result;
 use crate::linalg::Real;
-use crate::op::{Activation, Bound, Buffer, Cost, Cpu, CpuArgs, Op, Recorder, moved_bytes};
+use crate::op::{Activation, Bound, Buffer, Cost, Cpu, CpuArgs, Gradient, Op, Recorder, Value, moved_bytes};
+use crate::ops::fill::Fill;
+use crate::ops::scale::Scale;
 use crate::ops::update::expect_positive;
+use crate::ops::view::View;
 use crate::tensor::TensorType;
 use std::sync::Arc;
 
@@ -38,6 +41,41 @@ impl Op for BatchNormInference {
         expect_positive("epsilon", self.epsilon)?;
         Channels::of(&inputs[0])?.expect(&inputs[1..5], &names[1..])?;
         Ok(vec![inputs[0].clone()])
+    }
+
+    /// In training too a layer that is frozen normalises so.
+    fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
+        let [x, mean, variance, gamma, _] = [0, 1, 2, 3, 4].map(|i| g.x(i));
+        let dy = g.dy0()?;
+        let shape = g.type_of(mean).shape;
+        let c = shape.last();
+        let zeros = g.node(Fill { value: 0.0, shape: shape.clone() }, &[])?;
+        let plain = BatchNormInference::new(self.epsilon);
+        if g.wants(0) {
+            let dx = g.node(plain, &[dy, zeros, variance, gamma, zeros])?;
+            g.set(0, dx);
+        }
+        if !(1..5).any(|i| g.wants(i)) {
+            return Ok(());
+        }
+        let sums = g.nodes(BatchNormGradParameters { epsilon: self.epsilon }, &[dy, x, mean, variance])?;
+        g.set(3, sums[0]);
+        g.set(4, sums[1]);
+        // -dbeta gamma / sqrt(variance + epsilon), and -1/2 dgamma gamma / (variance + epsilon).
+        let ones = g.node(Fill { value: 1.0, shape }, &[])?;
+        let mut divided = |v: Value, factor: Value| {
+            let row = g.node(View::reshape([1, c]), &[v])?;
+            let row = g.node(plain, &[row, zeros, variance, factor, zeros])?;
+            g.node(View::reshape([c]), &[row])
+        };
+        let by_mean = divided(sums[1], gamma)?;
+        let by_variance = divided(sums[0], gamma)?;
+        let by_variance = divided(by_variance, ones)?;
+        let dmean = g.node(Scale { factor: -1.0 }, &[by_mean])?;
+        let dvariance = g.node(Scale { factor: -0.5 }, &[by_variance])?;
+        g.set(1, dmean);
+        g.set(2, dvariance);
+        Ok(())
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {

@@ -119,7 +119,7 @@ fn record_normalise(
     let e = channels.elements();
     let groups = rows_of(&e, channels);
     let kernel = e.kernel(&BATCH_NORM, &[&ACTIVATION]).set("HAS_RESIDUAL", residual.is_some());
-    let kernel = kernel.set("ACTIVATION", activation.map_or(0, |f| f.code));
+    let kernel = kernel.activation(activation);
     let params = [
         ("n", groups.n()),
         ("rows", channels.rows.into()),
@@ -192,7 +192,7 @@ fn oracle<T: Real>(activation: Option<Activation>) -> impl Fn(&mut [T]) + Sync {
 fn single(activation: Option<Activation>) -> impl Fn(&mut [f32]) + Sync {
     move |row| {
         if let Some(f) = activation {
-            (f.f32)(row);
+            f.f32.apply(row);
         }
     }
 }
@@ -223,8 +223,7 @@ fn normalised_bound(
         }
         match activation {
             None => v.error(),
-            // The activation's own error is taken at an argument that is off by up to the bound; its slope covers that.
-            Some(f) => v.error() * f.lipschitz * (1.0 + 16.0 * UNIT) + (f.error)(v.to_f64(), y),
+            Some(f) => f.bound(v.error(), v.to_f64(), y),
         }
     };
     b.outputs[0].real().iter().enumerate().map(|(i, &y)| bound(i, y)).collect()
@@ -409,7 +408,7 @@ pub static DECLARATIONS: &[Declaration] = &[
     },
     Declaration {
         name: "batch_norm_inference",
-        no_gradient: Some("training normalises by the batch's own statistics"),
+        no_gradient: None,
         shaders: &[&BATCH_NORM],
         cases: cases::inference,
     },

@@ -221,10 +221,29 @@ pub(super) fn conv2d() -> Vec<Case> {
 
 pub(super) fn grad_input() -> Vec<Case> {
     let case = |s: Setup| {
-        let op = Conv2dGradInput { window: s.window, groups: s.groups, x_shape: s.x.into() };
+        let op = Conv2dGradInput::new(s.window, s.groups, s.x);
         s.case(op, vec![s.dy(), s.w()])
     };
-    setups().into_iter().map(case).collect()
+    let mut cases: Vec<Case> = setups().into_iter().map(case).collect();
+    // As a transposed convolution has it: with a bias, and an activation that fusion found. A stride of more than the kernel leaves
+    // pixels that are the bias alone.
+    let transposed = [
+        ("bias", [2, 9, 7, 8], 4, 1, Window2d { stride: [2, 2], padding: Padding::all(1), ..Window2d::new([4, 3]) }),
+        ("bias_holes", [1, 8, 9, 3], 5, 1, Window2d { stride: [3, 4], ..Window2d::new([2, 2]) }),
+        ("bias_pointwise", [2, 5, 3, 8], 6, 1, Window2d::new([1, 1])),
+        ("bias_depthwise", [1, 9, 8, 4], 4, 4, Window2d { stride: [2, 2], ..Window2d::new([3, 3]) }),
+        ("bias_winograd", [3, 22, 22, 64], 64, 1, Window2d { padding: Padding::all(1), ..Window2d::new([3, 3]) }),
+    ];
+    for (name, x, c_out, groups, window) in transposed {
+        let s = Setup { name, x, c_out, window, groups, data: normal };
+        let inputs = vec![s.dy(), s.w(), sample::normal(5, [x[3]])];
+        let op = Conv2dGradInput::new(window, groups, x);
+        if let Some(op) = op.with_activation(activation::<Relu>()) {
+            cases.push(Case { name: format!("{name}_relu"), op, inputs: inputs.clone(), differentiable: Vec::new() });
+        }
+        cases.push(s.case(op, inputs));
+    }
+    cases
 }
 
 pub(super) fn grad_weight() -> Vec<Case> {

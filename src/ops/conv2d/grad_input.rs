@@ -2,15 +2,18 @@
 
 use super::{Conv2d, Conv2dGradWeight, GRAD_INPUT, depthwise, winograd};
 use crate::error::{Error, Result};
-use crate::linalg::{self, Geometry, Matrix, Real, for_each_chunk_with, matmul};
+use crate::linalg::{self, Geometry, Matrix, Real, for_each_chunk_with};
 use crate::op::Buffer::{Input, Output};
-use crate::op::{Bound, Cost, Cpu, CpuArgs, Gradient, Op, Recorder, expect_inputs, moved_bytes};
-use crate::ops::gemm::{Epilogue, Gemm, Phase};
-use crate::ops::matmul::product;
-use crate::tensor::{DType, Shape, TensorType, Window2d};
+use crate::op::{Activation, Bound, Cost, Cpu, CpuArgs, Gradient, Op, Recorder, moved_bytes};
+use crate::ops::gemm::{self, Gemm, Phase};
+use crate::ops::matmul::{self, finish_rows, refuse_fused};
+use crate::ops::reduce::{Reduce, Reduction};
+use crate::tensor::{Shape, TensorType, Window2d};
+use std::sync::Arc;
 
 /// `dx` [n, h_in, w_in, c_in] from `dy` [n, h_out, w_out, c_out] and `w` [k_h, k_w, c_in / groups, c_out]: each `dy` times the
-/// weights, added to the inputs that its window covered.
+/// weights, added to the inputs that its window covered. Optionally, a `bias` `[c_in]`, which is added to each pixel: a transposed
+/// convolution's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv2dGradInput {
     /// The convolution's window.
@@ -19,9 +22,15 @@ pub struct Conv2dGradInput {
     pub groups: usize,
     /// Shape of the convolution's input: several have the same output.
     pub x_shape: Shape,
+    activation: Option<Activation>,
 }
 
 impl Conv2dGradInput {
+    /// The gradient by an input of this shape, without activation.
+    pub fn new(window: Window2d, groups: usize, x_shape: impl Into<Shape>) -> Self {
+        Conv2dGradInput { window, groups, x_shape: x_shape.into(), activation: None }
+    }
+
     fn geometry(&self, inputs: &[TensorType]) -> Result<Geometry> {
         let c_out = inputs[0].shape.nhwc("dy shape")?[3];
         let g = Geometry::new(&self.window, self.groups, &self.x_shape.clone().checked("input shape")?, c_out)?;
@@ -104,15 +113,17 @@ impl Op for Conv2dGradInput {
     }
 
     fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
-        expect_inputs(inputs, &["dy", "w"])?;
-        inputs[0].expect_dtype("dy", DType::F32)?;
-        inputs[1].expect_dtype("w", DType::F32)?;
+        let has_bias = matmul::expect_inputs(inputs, ["dy", "w"], false)?;
         let g = self.geometry(inputs)?;
+        if has_bias {
+            inputs[2].expect("bias", &TensorType::f32([g.c_in]))?;
+        }
         Ok(vec![TensorType::f32(g.x_shape())])
     }
 
     /// It is linear in both inputs, and the transpose of a convolution.
     fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
+        refuse_fused(false, self.activation)?;
         let (d, dy, w) = (g.dy0()?, g.x(0), g.x(1));
         if g.wants(0) {
             let grad = g.node(Conv2d::new(self.window, self.groups), &[d, w])?;
@@ -122,6 +133,10 @@ impl Op for Conv2dGradInput {
             let grad = g.node(Conv2dGradWeight { window: self.window, groups: self.groups }, &[d, dy])?;
             g.set(1, grad);
         }
+        if g.n_inputs() == 3 && g.wants(2) {
+            let grad = g.node(Reduce { reduction: Reduction::Sum, axes: 0..3 }, &[d])?;
+            g.set(2, grad);
+        }
         Ok(())
     }
 
@@ -129,17 +144,19 @@ impl Op for Conv2dGradInput {
         let g = self.geometry(r.inputs())?;
         let (c_in_4, c_out_4) = g.vectors();
         let size = [g.n * g.input[0] * g.input[1], g.c_in / g.groups, g.c_out / g.groups];
+        let epilogue = matmul::epilogue(r.inputs().len(), false, self.activation);
         if g.is_pointwise() {
-            product(size, false, true).record(r, Input(0), Input(1), Epilogue::default(), Output(0));
+            matmul::product(size, false, true).record(r, Input(0), Input(1), epilogue, Output(0));
             return Ok(());
         }
-        if depthwise::applies(&g) {
+        // The kernel for strips of pixels has no epilogue, which depthwise networks have no use for.
+        if depthwise::applies(&g) && epilogue.is_none() {
             depthwise::grad_input(r, &g);
             return Ok(());
         }
         let gradient = winograd::gradient(&g);
         if winograd::is_possible(&g) && winograd::is_faster(r, &gradient) {
-            winograd::record(r, &gradient, true, Epilogue::default());
+            winograd::record(r, &gradient, true, epilogue);
             return Ok(());
         }
         let phases = self.phases(&g);
@@ -153,7 +170,7 @@ impl Op for Conv2dGradInput {
             vector: [c_out_4, c_out_4, c_in_4],
             params: g.params(&["h_in", "w_in", "h_out", "w_out", "c_out", "c_out_group", "stride_h", "stride_w"]),
         };
-        gemm.record(r, Input(0), Input(1), Epilogue::default(), Output(0));
+        gemm.record(r, Input(0), Input(1), epilogue, Output(0));
         Ok(())
     }
 
@@ -163,23 +180,35 @@ impl Op for Conv2dGradInput {
 
     fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
         let g = self.geometry(b.types)?;
-        if winograd::is_possible(&g) {
-            return Ok(vec![winograd::error_bound(b, &winograd::gradient(&g), true, |_| 0.0)]);
-        }
-        b.sum_of_products(self)
+        let linear = Conv2dGradInput { activation: None, ..self.clone() };
+        let bounds = if winograd::is_possible(&g) {
+            let bias = b.inputs.get(2).map(|bias| bias.real());
+            vec![winograd::error_bound(b, &winograd::gradient(&g), true, |i| bias.map_or(0.0, |b| b[i % g.c_in].abs()))]
+        } else {
+            b.sum_of_products(&linear)?
+        };
+        gemm::error_bound(b, bounds, &linear, self.activation)
+    }
+
+    fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Op>> {
+        let free = self.activation.is_none();
+        free.then(|| Arc::new(Conv2dGradInput { activation: Some(activation), ..self.clone() }) as Arc<dyn Op>)
     }
 }
 
 impl Cpu for Conv2dGradInput {
     fn cpu_single(&self, args: &mut CpuArgs<'_, f32>) {
         let g = self.geometry(args.input_types()).unwrap_or_default();
-        linalg::conv2d_grad_input(&g, args.x(0), args.x(1), args.y(0));
+        let bias = (args.n_inputs() == 3).then(|| args.x(2));
+        let epilogue = linalg::Epilogue { bias, residual: None, finish: self.activation.map(|f| f.f32) };
+        linalg::conv2d_grad_input(&g, args.x(0), args.x(1), epilogue, args.y(0));
     }
 
     /// An image at a time: rows of `dy` times the transposed weights give columns, which are added to the pixels they came from.
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
         let g = self.geometry(args.input_types()).unwrap_or_default();
         let (dy, w) = (args.x(0), args.x(1));
+        let bias = (args.n_inputs() == 3).then(|| args.x(2));
         let [h_out, w_out] = g.output;
         let (taps, c_out_group) = (g.taps(), g.c_out / g.groups);
         let dy_len = h_out * w_out * g.c_out;
@@ -195,12 +224,13 @@ impl Cpu for Conv2dGradInput {
                     let n_rows = rows.min(h_out - first);
                     let a = Matrix::new(&dy[first * w_out * g.c_out + group * c_out_group..], g.c_out);
                     let size = [n_rows * w_out, taps, c_out_group];
-                    matmul(size, a, g.w_group(w, group).t(), columns, taps, false, false);
+                    linalg::matmul(size, a, g.w_group(w, group).t(), columns, taps, false, false);
                     for (i, columns) in columns.chunks(w_out * taps).take(n_rows).enumerate() {
                         im2col.scatter_add(columns, first + i, dx);
                     }
                 }
             }
+            finish_rows(dx, g.c_in, bias, None, self.activation);
         });
     }
 }

@@ -47,7 +47,7 @@ impl Op for Conv2dGradWeight {
         let (d, x, dy) = (g.dy0()?, g.x(0), g.x(1));
         if g.wants(0) {
             let x_shape = g.type_of(x).shape;
-            let grad = g.node(Conv2dGradInput { window: self.window, groups: self.groups, x_shape }, &[dy, d])?;
+            let grad = g.node(Conv2dGradInput::new(self.window, self.groups, x_shape), &[dy, d])?;
             g.set(0, grad);
         }
         if g.wants(1) {

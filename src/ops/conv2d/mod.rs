@@ -199,7 +199,7 @@ impl Op for Conv2d {
         let (dy, x, w) = (g.dy0()?, g.x(0), g.x(1));
         let x_shape = g.type_of(x).shape;
         if g.wants(0) {
-            let op = Conv2dGradInput { window: self.window, groups: self.groups, x_shape: x_shape.clone() };
+            let op = Conv2dGradInput::new(self.window, self.groups, x_shape.clone());
             let dx = g.node(op, &[dy, w])?;
             g.set(0, dx);
         }

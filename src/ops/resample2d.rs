@@ -1,0 +1,480 @@
+//! Images at another height and width, each element of a side a fixed mean of some of the input's: resizing, adaptive pooling, and
+//! padding with what the image has.
+
+use super::pool_window::{WORKGROUP, vector};
+use crate::error::{Error, Result};
+use crate::linalg::{Real, for_each_row};
+use crate::op::{
+    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, GRID, Gradient, Kernel, MAX_ITERATIONS, Op, Recorder, Source, Word,
+    expect_inputs, moved_bytes, sample, shader,
+};
+use crate::ops::elements::QUOTIENT;
+use crate::tensor::{DType, TensorType};
+
+/// Axes that are resampled, in WGSL.
+static RESAMPLE: Source = shader!("shared/resample");
+static SHADER: Source = shader!("resample2d");
+static GRAD_SHADER: Source = shader!("resample2d_grad");
+
+/// Where the elements of a resized side lie on the input's, from `in` elements to `out`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Corners {
+    /// Elements are areas, and the sides' ends meet: `(o + 1/2) in / out - 1/2`. Keras and TensorFlow 2, PyTorch's
+    /// `align_corners=False`, ONNX's `half_pixel`.
+    #[default]
+    HalfPixel,
+    /// Elements are points, and the first and the last ones meet: `o (in - 1) / (out - 1)`, 0 for one element. PyTorch's
+    /// `align_corners=True`.
+    Align,
+    /// The first elements meet: `o in / out`. PyTorch's mode `nearest`, TensorFlow 1, ONNX's `asymmetric`.
+    Asymmetric,
+}
+
+/// What the elements of a resampled side are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Sampling {
+    /// The nearest element of the input: halves are rounded up, but all are rounded down for [`Corners::Asymmetric`], as PyTorch's
+    /// `nearest` does. [`Corners::HalfPixel`] is its `nearest-exact`.
+    Nearest(Corners),
+    /// On the line between the two nearest elements; beyond the outermost ones, those.
+    Linear(Corners),
+    /// The mean of elements `floor(o in / out) ..` to before `ceil((o + 1) in / out)`: adaptive average pooling.
+    Mean,
+    /// The input from element `before` on, the outermost elements repeated around it. `[height, width]`
+    Edge {
+        /// Elements above and on the left.
+        before: [usize; 2],
+    },
+    /// The input from element `before` on, mirrored at the outermost elements, which aren't repeated. `[height, width]`
+    Reflect {
+        /// Elements above and on the left.
+        before: [usize; 2],
+    },
+}
+
+/// Images of another size. Input `x [n, h_in, w_in, c]` f32, output `y [n, size[0], size[1], c]` f32.
+///
+/// Fails for a size of 0; for sizes whose product on a side is 2^30 or more; for an edge or a mirror image that lacks something of the
+/// input; for a mirror image that is larger than the input; for a mean of more than 32,768 elements.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Resample2d {
+    /// Height and width of the output.
+    pub size: [usize; 2],
+    /// What its elements are.
+    pub sampling: Sampling,
+}
+
+/// Gradient of [`Resample2d`], its transpose. Input `dy [n, size[0], size[1], c]` f32, output `dx [n, h_in, w_in, c]`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Resample2dGrad {
+    /// Height and width of the resampling's input.
+    pub size: [usize; 2],
+    /// As of the resampling.
+    pub sampling: Sampling,
+}
+
+/// A side, in whole numbers: `shared/resample.wgsl` says what they mean.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Axis {
+    len: usize,
+    out: usize,
+    kind: Kind,
+    a: i64,
+    b: i64,
+    d: i64,
+}
+
+/// The numbers are those of the shader.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Nearest = 0,
+    Linear = 1,
+    Mean = 2,
+    Reflect = 3,
+}
+
+/// Elements of one side that an element of the other is made of, each with its share.
+type Taps = Vec<(usize, f64)>;
+
+impl Axis {
+    fn new(sampling: Sampling, axis: usize, len: usize, out: usize) -> Result<Axis> {
+        let side = ["height", "width"][axis];
+        if out == 0 {
+            return Err(Error::invalid(format!("size ({side})"), 0, "at least 1"));
+        }
+        // Positions times twice a length must fit in an i32.
+        if (len + 1).saturating_mul(out + 1) >= 1 << 30 {
+            return Err(Error::invalid(format!("size ({side})"), out, format!("a product with the input's {len} below 2^30")));
+        }
+        let (i, o) = (len as i64, out as i64);
+        let of_corners = |corners: Corners, rounded: bool| {
+            // Where an element lies, (a o + b) / d; half an element further if it is then rounded down.
+            let (a, b, d) = match corners {
+                Corners::HalfPixel => (2 * i, if rounded { i } else { i - o }, 2 * o),
+                Corners::Align if len == 1 || out == 1 => (1, 0, o.max(1)),
+                Corners::Align => (2 * (i - 1), if rounded { o - 1 } else { 0 }, 2 * (o - 1)),
+                Corners::Asymmetric => (i, 0, o),
+            };
+            (a, b, d)
+        };
+        let padded = |what: &str, before: [usize; 2], most: usize| {
+            let before = before[axis];
+            let after = out.checked_sub(len.saturating_add(before));
+            match after {
+                Some(after) if before.max(after) <= most => Ok(before as i64),
+                _ => Err(Error::invalid(
+                    format!("{what} ({side})"),
+                    format!("{before} before the input's {len}, of {out}"),
+                    format!("all of the input, and at most {most} on a side"),
+                )),
+            }
+        };
+        let (kind, (a, b, d)) = match sampling {
+            Sampling::Nearest(corners) => (Kind::Nearest, of_corners(corners, true)),
+            Sampling::Linear(corners) => (Kind::Linear, of_corners(corners, false)),
+            Sampling::Mean => (Kind::Mean, (i, 0, o)),
+            Sampling::Edge { before } => (Kind::Nearest, (1, -padded("edge", before, out)?, 1)),
+            Sampling::Reflect { before } => (Kind::Reflect, (1, padded("reflection", before, len - 1)?, 1)),
+        };
+        Ok(Axis { len, out, kind, a, b, d })
+    }
+
+    /// What element `o` of the output is made of.
+    fn taps(&self, o: usize) -> Taps {
+        let (o, last) = (o as i64, self.len as i64 - 1);
+        let at = self.a * o + self.b;
+        match self.kind {
+            Kind::Nearest => vec![(at.div_euclid(self.d).clamp(0, last) as usize, 1.0)],
+            Kind::Linear => {
+                let at = at.clamp(0, last * self.d);
+                let share = |i: i64| (i as usize, (self.d - (at - i * self.d).abs()) as f64 / self.d as f64);
+                let first = at / self.d;
+                (first..=last.min(first + 1)).map(share).filter(|&(_, share)| share > 0.0).collect()
+            }
+            Kind::Mean => {
+                let (first, end) = (at / self.d, (self.a * (o + 1) + self.d - 1) / self.d);
+                (first..end).map(|i| (i as usize, 1.0 / (end - first) as f64)).collect()
+            }
+            Kind::Reflect => {
+                let from_first = (o - self.b).abs();
+                vec![(from_first.min(2 * last - from_first) as usize, 1.0)]
+            }
+        }
+    }
+
+    /// What each element of the output is made of.
+    fn forward(&self) -> Vec<Taps> {
+        (0..self.out).map(|o| self.taps(o)).collect()
+    }
+
+    /// What each element of the input is part of.
+    fn backward(&self) -> Vec<Taps> {
+        let mut all = vec![Taps::new(); self.len];
+        for (o, taps) in self.forward().into_iter().enumerate() {
+            taps.into_iter().for_each(|(i, share)| all[i].push((o, share)));
+        }
+        all
+    }
+}
+
+fn most(taps: &[Taps]) -> usize {
+    taps.iter().map(Vec::len).max().unwrap_or(0)
+}
+
+/// Both sides.
+fn axes(sampling: Sampling, input: [usize; 2], output: [usize; 2]) -> Result<[Axis; 2]> {
+    Ok([Axis::new(sampling, 0, input[0], output[0])?, Axis::new(sampling, 1, input[1], output[1])?])
+}
+
+/// [`axes`] of what infer has accepted.
+fn checked_axes(sampling: Sampling, input: [usize; 2], output: [usize; 2]) -> [Axis; 2] {
+    axes(sampling, input, output).unwrap_or_else(|e| unreachable!("infer accepted these sizes: {e}"))
+}
+
+fn check_iterations(taps: [Vec<Taps>; 2]) -> Result<()> {
+    let [h, w] = taps.map(|taps| most(&taps));
+    if h * (w + 1) <= MAX_ITERATIONS {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "elements that an element is the mean of",
+        format!("{h} by {w}"),
+        format!("at most {MAX_ITERATIONS} in all; resample in several steps"),
+    ))
+}
+
+/// Roundings of a sum of products with weights: the quotient of two converted numbers has 1 + 1 + 2.5, its product 1, on both sides.
+fn depth(taps: [Vec<Taps>; 2]) -> usize {
+    let [h, w] = taps.map(|taps| most(&taps));
+    h + w + 12
+}
+
+fn record(r: &mut Recorder<'_>, source: &'static Source, [h, w]: [Axis; 2]) {
+    let c = r.y(0).shape.last();
+    let (width, real, _) = vector(c);
+    let n_vecs = r.y(0).elements() / width;
+    // Their products fit in an i32, as `Axis::new` checks.
+    let int = |v: i64| Word::I32(v as i32);
+    let params = [
+        ("n_vecs", n_vecs.into()),
+        ("c_vecs", (c / width).into()),
+        ("h_in", int(h.len as i64)),
+        ("w_in", int(w.len as i64)),
+        ("h_out", int(h.out as i64)),
+        ("w_out", int(w.out as i64)),
+        ("a_h", int(h.a)),
+        ("a_w", int(w.a)),
+        ("b_h", int(h.b)),
+        ("b_w", int(w.b)),
+        ("d_h", int(h.d)),
+        ("d_w", int(w.d)),
+    ];
+    let kernel = Kernel::new(source, &[&GRID, &QUOTIENT, &RESAMPLE]).set("Real", real).set("KIND", h.kind as u32);
+    let grid = r.linear_grid(n_vecs.div_ceil(WORKGROUP));
+    r.dispatch(kernel, &[Buffer::Input(0)], &[Buffer::Output(0)], &params, grid);
+}
+
+/// `y[n, h, w, c] = sum over the taps of h and w of their shares times x`.
+fn apply<T: Real>(x: &[T], w_in: usize, h_in: usize, [h_taps, w_taps]: [&[Taps]; 2], c: usize, y: &mut [T]) {
+    for_each_row(y, w_taps.len() * c, |row, y| {
+        let (image, h) = (row / h_taps.len(), row % h_taps.len());
+        y.fill(T::ZERO);
+        for &(h, h_share) in &h_taps[h] {
+            let x = &x[(image * h_in + h) * w_in * c..][..w_in * c];
+            for (y, taps) in y.chunks_exact_mut(c).zip(w_taps) {
+                for &(w, w_share) in taps {
+                    let share = T::from_f64(h_share * w_share);
+                    y.iter_mut().zip(&x[w * c..]).for_each(|(y, &x)| *y += share * x);
+                }
+            }
+        }
+    });
+}
+
+impl Op for Resample2d {
+    fn name(&self) -> &'static str {
+        "resample2d"
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
+        expect_inputs(inputs, &["x"])?;
+        inputs[0].expect_dtype("x", DType::F32)?;
+        let [n, h_in, w_in, c] = inputs[0].shape.clone().checked("x")?.nhwc("x")?;
+        let axes = axes(self.sampling, [h_in, w_in], self.size)?;
+        let y = TensorType::f32([n, self.size[0], self.size[1], c]);
+        y.shape.clone().checked("output")?;
+        check_iterations(axes.map(|axis| axis.forward()))?;
+        Ok(vec![y])
+    }
+
+    fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
+        let [_, h_in, w_in, _] = g.type_of(g.x(0)).shape.nhwc("x")?;
+        let dy = g.dy0()?;
+        let dx = g.node(Resample2dGrad { size: [h_in, w_in], sampling: self.sampling }, &[dy])?;
+        g.set(0, dx);
+        Ok(())
+    }
+
+    fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
+        let [_, h_in, w_in, _] = r.x(0).shape.nhwc("x")?;
+        let axes = axes(self.sampling, [h_in, w_in], self.size)?;
+        r.declare_depth(depth(axes.map(|axis| axis.forward())));
+        record(r, &SHADER, axes);
+        Ok(())
+    }
+
+    fn cost(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Cost {
+        cost(self.sampling, &inputs[0], &outputs[0], inputs, outputs)
+    }
+
+    fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
+        match self.sampling {
+            Sampling::Linear(_) | Sampling::Mean => b.sum_of_products(self),
+            Sampling::Nearest(_) | Sampling::Edge { .. } | Sampling::Reflect { .. } => Ok(b.exact()),
+        }
+    }
+}
+
+/// A multiplication and an addition for each tap of each element of the resampled `y`.
+fn cost(sampling: Sampling, x: &TensorType, y: &TensorType, inputs: &[TensorType], outputs: &[TensorType]) -> Cost {
+    let bytes = moved_bytes(inputs, outputs);
+    let (Ok([_, h_in, w_in, _]), Ok([n, h_out, w_out, c])) = (x.shape.nhwc("x"), y.shape.nhwc("y")) else {
+        return Cost { flops: 0, bytes };
+    };
+    if !matches!(sampling, Sampling::Linear(_) | Sampling::Mean) {
+        return Cost { flops: 0, bytes };
+    }
+    let taps = axes(sampling, [h_in, w_in], [h_out, w_out]).map(|axes| axes.map(|axis| axis.forward().iter().map(Vec::len).sum()));
+    let [h, w]: [usize; 2] = taps.unwrap_or_default();
+    Cost { flops: 2 * (n * c) as u64 * (h * w) as u64, bytes }
+}
+
+impl Cpu for Resample2d {
+    fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
+        let &[_, h_in, w_in, c] = args.x_shape(0).dims() else { unreachable!("infer checks the rank") };
+        let [h, w] = checked_axes(self.sampling, [h_in, w_in], self.size).map(|axis| axis.forward());
+        apply(args.x(0), w_in, h_in, [&h, &w], c, args.y(0));
+    }
+}
+
+impl Op for Resample2dGrad {
+    fn name(&self) -> &'static str {
+        "resample2d_grad"
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
+        expect_inputs(inputs, &["dy"])?;
+        inputs[0].expect_dtype("dy", DType::F32)?;
+        let [n, h_out, w_out, c] = inputs[0].shape.clone().checked("dy")?.nhwc("dy")?;
+        let dx = TensorType::f32([n, self.size[0], self.size[1], c]);
+        dx.shape.clone().checked("input of the resampling")?;
+        check_iterations(axes(self.sampling, self.size, [h_out, w_out])?.map(|axis| axis.backward()))?;
+        Ok(vec![dx])
+    }
+
+    fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
+        let [_, h_out, w_out, _] = g.type_of(g.x(0)).shape.nhwc("dy")?;
+        let d = g.dy0()?;
+        let grad = g.node(Resample2d { size: [h_out, w_out], sampling: self.sampling }, &[d])?;
+        g.set(0, grad);
+        Ok(())
+    }
+
+    fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
+        let [_, h_out, w_out, _] = r.x(0).shape.nhwc("dy")?;
+        let axes = axes(self.sampling, self.size, [h_out, w_out])?;
+        r.declare_depth(depth(axes.map(|axis| axis.backward())));
+        record(r, &GRAD_SHADER, axes);
+        Ok(())
+    }
+
+    fn cost(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Cost {
+        cost(self.sampling, &outputs[0], &inputs[0], inputs, outputs)
+    }
+
+    fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
+        b.sum_of_products(self)
+    }
+}
+
+impl Cpu for Resample2dGrad {
+    fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
+        let &[_, h_out, w_out, c] = args.x_shape(0).dims() else { unreachable!("infer checks the rank") };
+        let [h, w] = checked_axes(self.sampling, self.size, [h_out, w_out]).map(|axis| axis.backward());
+        apply(args.x(0), w_out, h_out, [&h, &w], c, args.y(0));
+    }
+}
+
+/// The list's entries.
+pub static DECLARATIONS: &[Declaration] = &[
+    Declaration { name: "resample2d", no_gradient: None, shaders: &[&SHADER], cases },
+    Declaration { name: "resample2d_grad", no_gradient: None, shaders: &[&GRAD_SHADER], cases: grad_cases },
+];
+
+/// Resamplings that both ops are tested on: name, shape, output size, sampling.
+fn resamplings() -> Vec<(&'static str, [usize; 4], [usize; 2], Sampling)> {
+    use Corners::{Align, Asymmetric, HalfPixel};
+    use Sampling::{Edge, Linear, Mean, Nearest, Reflect};
+    vec![
+        ("one", [1, 1, 1, 1], [1, 1], Linear(HalfPixel)),
+        ("nearest_times_2", [2, 5, 7, 8], [10, 14], Nearest(HalfPixel)),
+        ("nearest_up_odd", [1, 5, 3, 3], [13, 7], Nearest(HalfPixel)),
+        ("nearest_down", [2, 13, 9, 4], [5, 4], Nearest(HalfPixel)),
+        ("nearest_asymmetric", [1, 5, 7, 3], [13, 3], Nearest(Asymmetric)),
+        ("nearest_align", [1, 5, 7, 4], [9, 4], Nearest(Align)),
+        ("nearest_align_to_one", [2, 5, 1, 5], [1, 4], Nearest(Align)),
+        ("linear_times_2", [2, 6, 5, 8], [12, 10], Linear(HalfPixel)),
+        ("linear_times_8", [1, 3, 2, 4], [24, 16], Linear(HalfPixel)),
+        ("linear_up_odd", [2, 5, 3, 3], [13, 8], Linear(HalfPixel)),
+        ("linear_down", [1, 13, 17, 4], [5, 4], Linear(HalfPixel)),
+        ("linear_align", [2, 5, 7, 4], [13, 16], Linear(Align)),
+        ("linear_align_down", [1, 9, 11, 3], [4, 5], Linear(Align)),
+        ("linear_align_one", [1, 1, 6, 4], [5, 1], Linear(Align)),
+        ("linear_asymmetric", [1, 5, 7, 5], [8, 4], Linear(Asymmetric)),
+        ("linear_from_one", [2, 1, 1, 3], [4, 5], Linear(HalfPixel)),
+        ("mean_to_7", [1, 13, 9, 8], [7, 7], Mean),
+        ("mean_to_6", [2, 9, 15, 3], [6, 6], Mean),
+        ("mean_up", [1, 5, 3, 4], [7, 6], Mean),
+        ("mean_all", [2, 11, 5, 4], [1, 1], Mean),
+        ("edge", [2, 4, 3, 4], [9, 6], Edge { before: [2, 0] }),
+        ("edge_far", [1, 1, 2, 3], [5, 12], Edge { before: [4, 3] }),
+        ("reflect", [2, 5, 4, 4], [9, 10], Reflect { before: [1, 3] }),
+        ("reflect_odd", [1, 3, 6, 3], [7, 7], Reflect { before: [2, 0] }),
+        ("none", [1, 3, 1, 4], [3, 1], Reflect { before: [0, 0] }),
+        ("random_26", [3, 17, 23, 5], [29, 19], Linear(HalfPixel)),
+    ]
+}
+
+fn data(i: usize, shape: impl Into<crate::tensor::Shape>) -> crate::tensor::Tensor {
+    if i.is_multiple_of(2) { sample::normal(i as u64, shape) } else { sample::positive(i as u64, shape) }
+}
+
+fn cases() -> Vec<Case> {
+    let case = |(i, (name, shape, size, sampling))| Case::new(name, Resample2d { size, sampling }, vec![data(i, shape)]);
+    resamplings().into_iter().enumerate().map(case).collect()
+}
+
+fn grad_cases() -> Vec<Case> {
+    let case = |(i, (name, [n, h, w, c], size, sampling)): (usize, (_, [usize; 4], [usize; 2], _))| {
+        Case::new(name, Resample2dGrad { size: [h, w], sampling }, vec![data(i + 1, [n, size[0], size[1], c])])
+    };
+    resamplings().into_iter().enumerate().map(case).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{View, run_f64};
+    use crate::ops::check;
+
+    #[test]
+    fn cases_hold() {
+        check::declarations(DECLARATIONS);
+    }
+
+    /// A row resampled, by hand.
+    fn row(x: &[f64], out: usize, sampling: Sampling) -> Vec<f64> {
+        let op = Resample2d { size: [1, out], sampling };
+        run_f64(&op, &[TensorType::f32([1, 1, x.len(), 1])], &[View::Real(x)]).unwrap()[0].real().to_vec()
+    }
+
+    #[test]
+    fn rows_by_hand() {
+        use Corners::{Align, Asymmetric, HalfPixel};
+        let x = [0.0, 10.0, 20.0, 40.0];
+        assert_eq!(row(&x, 8, Sampling::Nearest(HalfPixel)), [0.0, 0.0, 10.0, 10.0, 20.0, 20.0, 40.0, 40.0]);
+        assert_eq!(row(&x, 3, Sampling::Nearest(HalfPixel)), [0.0, 20.0, 40.0]);
+        assert_eq!(row(&x, 3, Sampling::Nearest(Asymmetric)), [0.0, 10.0, 20.0]);
+        assert_eq!(row(&x[..2], 4, Sampling::Linear(HalfPixel)), [0.0, 2.5, 7.5, 10.0]);
+        assert_eq!(row(&x, 7, Sampling::Linear(Align)), [0.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0]);
+        assert_eq!(row(&x, 8, Sampling::Linear(Asymmetric)), [0.0, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 40.0]);
+        assert_eq!(row(&x, 3, Sampling::Mean), [5.0, 15.0, 30.0]);
+        assert_eq!(row(&x, 7, Sampling::Edge { before: [0, 2] }), [0.0, 0.0, 0.0, 10.0, 20.0, 40.0, 40.0]);
+        assert_eq!(row(&x, 8, Sampling::Reflect { before: [0, 3] }), [40.0, 20.0, 10.0, 0.0, 10.0, 20.0, 40.0, 20.0]);
+    }
+
+    /// Sampled values don't spread what they don't use: a neighbour of no share may be a NaN.
+    #[test]
+    fn shares_of_0_take_no_part() {
+        let y = row(&[1.0, f64::NAN, 3.0], 5, Sampling::Linear(Corners::Align));
+        assert_eq!((y[0], y[4]), (1.0, 3.0));
+        assert!(y[1..4].iter().all(|y| y.is_nan()));
+    }
+
+    #[test]
+    fn bad_arguments_are_refused() {
+        let infer = |size, sampling| Resample2d { size, sampling }.infer(&[TensorType::f32([1, 4, 5, 2])]);
+        let error = |size, sampling| infer(size, sampling).unwrap_err().to_string();
+        assert!(error([0, 3], Sampling::Mean).contains("size (height): got 0"));
+        assert!(error([3, 1 << 29], Sampling::Mean).contains("size (width)"));
+        assert!(error([9, 8], Sampling::Reflect { before: [4, 2] }).contains("at most 3 on a side"));
+        assert!(error([6, 4], Sampling::Edge { before: [1, 0] }).contains("all of the input"));
+        assert!(error([6, 5], Sampling::Edge { before: [3, 0] }).contains("all of the input"));
+        let large = Resample2d { size: [1, 1], sampling: Sampling::Mean }.infer(&[TensorType::f32([1, 200, 200, 1])]);
+        assert!(large.unwrap_err().to_string().contains("200 by 200"));
+        assert!(Resample2d { size: [1, 1], sampling: Sampling::Mean }.infer(&[TensorType::f32([4, 5])]).is_err());
+        let grad = |size, dy: [usize; 4]| Resample2dGrad { size, sampling: Sampling::Mean }.infer(&[TensorType::f32(dy)]);
+        assert!(grad([4, 0], [1, 2, 2, 1]).is_err() && grad([4, 4], [1, 300, 300, 1]).is_ok());
+        assert!(Resample2dGrad { size: [1, 1], sampling: Sampling::Mean }.infer(&[TensorType::f32([1, 200, 200, 1])]).is_err());
+    }
+}
