@@ -44,12 +44,12 @@ fn larger(x: vec4<f32>, y: vec4<f32>) -> vec4<f32> {
     return select(max(x, y), x + y, nan_lanes(x) | nan_lanes(y));
 }
 
-fn mean1(old: vec4<f32>, new: vec4<f32>) -> vec4<f32> {
-    return params.beta1 * old + params.one_minus_beta1 * new;
+fn mean1(old: vec4<f32>, x: vec4<f32>) -> vec4<f32> {
+    return params.beta1 * old + params.one_minus_beta1 * x;
 }
 
-fn mean2(old: vec4<f32>, new: vec4<f32>) -> vec4<f32> {
-    return params.beta2 * old + params.one_minus_beta2 * new;
+fn mean2(old: vec4<f32>, x: vec4<f32>) -> vec4<f32> {
+    return params.beta2 * old + params.one_minus_beta2 * x;
 }
 
 fn rule(old: State, grad: vec4<f32>, rate: f32) -> State {

@@ -205,7 +205,8 @@ impl LayerContext<'_> {
         }
     }
 
-    /// Adds `l1 sum of |w| + l2 sum of w^2` over these tensors to the loss, in training and in evaluation.
+    /// Adds `l1 sum of |w| + l2 sum of w^2` over these tensors to the loss, in training and in evaluation; once, however often the layer
+    /// is read.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a factor below 0 or one that isn't finite.
@@ -217,6 +218,11 @@ impl LayerContext<'_> {
         }
         for &w in tensors {
             let len = self.shape(w).elements();
+            if let Parameters::Use(pages) = &mut self.parameters
+                && !pages.begin_penalty(w)
+            {
+                continue;
+            }
             for (factor, is_l1) in [(l1, true), (l2, false)] {
                 let Parameters::Use(pages) = &mut self.parameters else { return Ok(()) };
                 if factor == 0.0 {

@@ -145,7 +145,7 @@ impl Model {
     }
 
     /// Fails for a network of several outputs.
-    pub(super) fn only_output(&self) -> Result<()> {
+    pub(crate) fn only_output(&self) -> Result<()> {
         let names = self.network.output_names();
         if names.len() == 1 { Ok(()) } else { Err(Error::invalid("outputs of the network", names.join(", "), "one")) }
     }

@@ -184,6 +184,8 @@ pub(crate) struct Pages {
     followed: Vec<Vec<Value>>,
     /// What layers add to the loss, each `[1]`.
     penalties: Vec<Value>,
+    /// The tensors that have been penalised.
+    penalised: Vec<Value>,
 }
 
 impl Pages {
@@ -194,6 +196,7 @@ impl Pages {
             views: vec![Vec::new(); n],
             followed: vec![Vec::new(); n],
             penalties: Vec::new(),
+            penalised: Vec::new(),
             layout,
         }
     }
@@ -215,6 +218,13 @@ impl Pages {
             let known: Vec<String> = self.layout.parameters.iter().map(|p| format!("{} {}", p.name, p.shape)).collect();
             Error::invalid("parameter", format!("{name} {shape}"), format!("one of {}", known.join(", ")))
         })
+    }
+
+    /// Whether a tensor has no penalty yet; from here on it has.
+    pub fn begin_penalty(&mut self, tensor: Value) -> bool {
+        let is_new = !self.penalised.contains(&tensor);
+        self.penalised.push(tensor);
+        is_new
     }
 
     /// Adds to the loss, `[1]`.

@@ -235,6 +235,7 @@ impl Model {
 
     /// Fails unless the outputs are what the loss takes.
     pub(super) fn check_outputs(&self, loss: &dyn Loss) -> Result<()> {
+        self.only_output()?;
         if loss.takes_logits() && self.network.ends_in_softmax() {
             let want = "no softmax: the loss applies it itself, and `predict_probabilities` does for predictions";
             return Err(Error::invalid("last layer", "softmax", want).at(self.network.last_name()));
@@ -340,7 +341,8 @@ impl Model {
                 g = graph.node(Update::<Accumulate>::default(), &[sum, g, accumulation, health])?;
             }
             if let Some(most) = fit.clip_value {
-                g = graph.node(Unary(Clip { low: f64::from(-most), high: f64::from(most) }), &[g])?;
+                let most = f64::from(most);
+                g = graph.node(Unary(Clip { low: -most, high: most }), &[g])?;
             }
             of_pages.push((page, g));
         }
