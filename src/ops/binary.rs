@@ -551,7 +551,7 @@ fn data<R: BinaryRow>(seed: u64, shape: &[usize]) -> Tensor {
         return sample::normal(seed, shape);
     }
     let x = sample::positive(seed, shape);
-    let data = x.as_f32().unwrap_or_default().iter().map(|x| 2.0 * x + 0.25).collect();
+    let data = x.as_f32().unwrap_or_default().iter().map(|x| 2.0 * x + 0.75).collect();
     Tensor::f32(shape, data).unwrap_or_else(|_| unreachable!("made to fit"))
 }
 
