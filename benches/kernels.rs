@@ -14,15 +14,18 @@ use std::time::Instant;
 use striate::device::{Device, Runtime};
 use striate::graph::Graph;
 use striate::op::{NodeBuilder, Op, Value, sample};
-use striate::ops::adam_update::AdamUpdate;
+use striate::ops::binary::{Binary, Mul};
 use striate::ops::conv2d::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 use striate::ops::dropout::Dropout;
+use striate::ops::group_norm::{GroupNorm, Grouping};
+use striate::ops::local_response_norm::LocalResponseNorm;
 use striate::ops::matmul::Matmul;
 use striate::ops::max_pool2d::{MaxPool2d, MaxPool2dGrad};
 use striate::ops::reduce::{Reduce, Reduction};
 use striate::ops::resample2d::{Corners, Resample2d, Resample2dGrad, Sampling};
 use striate::ops::softmax_cross_entropy::SoftmaxCrossEntropy;
-use striate::ops::unary::{Relu, Unary};
+use striate::ops::unary::{Gelu, Relu, Unary};
+use striate::ops::update::{Adam, HYPER, Update};
 use striate::random::Seed;
 use striate::tensor::{DType, Padding, Shape, Tensor, TensorType, Window2d};
 
@@ -81,6 +84,18 @@ fn main() -> anyhow::Result<()> {
     let adaptive = Resample2d { size: [6, 6], sampling: Sampling::Mean };
     cases.push(op("resample2d/mean_13x13x256_to_6x6", adaptive, vec![f32s([128, 13, 13, 256])]));
     cases.push(op("relu/24x24x64", Unary::<Relu>::new(), vec![large()]));
+    cases.push(op("gelu/24x24x64", Unary(Gelu), vec![large()]));
+    cases.push(op("mul/24x24x64", Binary::<Mul>::new(), vec![large(), large()]));
+    cases.push(op("mul/24x24x64_by_channel", Binary::<Mul>::new(), vec![large(), f32s([128, 1, 1, 64])]));
+    let c = f32s([64]);
+    for (name, grouping) in
+        [("layer", Grouping::layer(4, 1)), ("group_of_2", Grouping::channels(32)), ("instance", Grouping::channels(64))]
+    {
+        let norm = GroupNorm::new(grouping, 1e-5);
+        cases.push(op(format!("{name}_norm/24x24x64"), norm, vec![large(), c.clone(), c.clone()]));
+    }
+    let lrn = LocalResponseNorm { size: 5, alpha: 1e-4, beta: 0.75, k: 1.0 };
+    cases.push(op("local_response_norm/24x24x64", lrn, vec![large()]));
     cases.push(op("reduce/24x24x64_to_bias", Reduce { reduction: Reduction::Sum, axes: 0..3 }, vec![large()]));
     let dropout = Dropout { rate: 0.25, seed: Seed(1), stream: 0, spatial: false };
     cases.push(op("dropout/9216", dropout, vec![f32s([128, 9216]), TensorType::u32([1])]));
@@ -88,7 +103,7 @@ fn main() -> anyhow::Result<()> {
     cases.push(op("softmax_cross_entropy/1000", loss, vec![f32s([128, 1000]), TensorType::u32([128])]));
     let page = || f32s([1_200_000]);
     let health = TensorType::u32([2]);
-    cases.push(op("adam_update/1200000", AdamUpdate::default(), vec![page(), page(), page(), page(), f32s([4]), health]));
+    cases.push(op("adam_update/1200000", Update::<Adam>::default(), vec![page(), page(), page(), page(), f32s([HYPER]), health]));
     common::run("kernels", Unit { name: "GFLOP/s", size: 1e9 }, cases)
 }
 

@@ -1,9 +1,10 @@
 // loss[row] = log(S) * sum of t - sum of t * d, with d = x - max(x), S = sum of exp(d) and t the row's target: the cross-entropy
-// of t and softmax(x). x[n_rows, c]. NaN for a class index that is out of range.
+// of t and softmax(x). x[n_rows, c]. NaN for a class index that is out of range, 0 for what is
+// unlabelled.
 // LANES invocations a row; grid of `linear_grid(n_rows * LANES / WORKGROUP)`. Op: SoftmaxCrossEntropy.
 
 // As bits: a compiler may take a float that it knows to be NaN for one that can't occur.
-@group(0) @binding(3) var<storage, read_write> loss: array<u32>;
+@group(0) @binding(4) var<storage, read_write> loss: array<u32>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -33,12 +34,13 @@ fn main(
     }
     sum = row_sum(local_ix, sum);
     sum_td = row_sum(local_ix, sum_td);
-    if (SOFT_LABELS) {
+    if (SOFT_LABELS || WEIGHTS) {
         sum_t = row_sum(local_ix, sum_t);
     } else {
         sum_t = 1.0;
     }
     if (lane == 0u && row_ix < params.n_rows) {
-        loss[row] = select(bitcast<u32>(log_or_nan(sum) * sum_t - sum_td), NAN_BITS, label_is_bad(row));
+        let bits = select(bitcast<u32>(log_or_nan(sum) * sum_t - sum_td), NAN_BITS, label_is_bad(row));
+        loss[row] = select(bits, 0u, is_unlabelled(row));
     }
 }

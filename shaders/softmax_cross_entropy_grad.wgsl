@@ -1,10 +1,10 @@
 // dx = dloss[row] * (softmax(x) * sum of t - t), t being the row's target. x[n_rows, c]. NaN in the whole row for a class index
-// that is out of range.
+// that is out of range, 0 for what is unlabelled.
 // LANES invocations a row; grid of `linear_grid(n_rows * LANES / WORKGROUP)`. Op: SoftmaxCrossEntropyGrad.
 
-@group(0) @binding(3) var<storage, read> dloss: array<f32>;
+@group(0) @binding(4) var<storage, read> dloss: array<f32>;
 // As bits: a compiler may take a float that it knows to be NaN for one that can't occur.
-@group(0) @binding(4) var<storage, read_write> dx: array<u32>;
+@group(0) @binding(5) var<storage, read_write> dx: array<u32>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -28,7 +28,7 @@ fn main(
         sum_t += target_of(row, j);
     }
     sum = row_sum(local_ix, sum);
-    if (SOFT_LABELS) {
+    if (SOFT_LABELS || WEIGHTS) {
         sum_t = row_sum(local_ix, sum_t);
     } else {
         sum_t = 1.0;
@@ -37,10 +37,11 @@ fn main(
         return;
     }
     let bad = label_is_bad(row);
+    let unlabelled = is_unlabelled(row);
     let scale = sum_t / sum;
     let d_row = dloss[row];
     for (var j = lane; j < params.c; j += LANES) {
         let g = d_row * (exp_or_nan(x[at + j] - largest) * scale - target_of(row, j));
-        dx[at + j] = select(bitcast<u32>(g), NAN_BITS, bad);
+        dx[at + j] = select(select(bitcast<u32>(g), NAN_BITS, bad), 0u, unlabelled);
     }
 }

@@ -7,6 +7,9 @@ use std::fmt;
 /// Largest number of elements of a tensor: shaders index with `u32` and do signed differences.
 pub const MAX_ELEMENTS: usize = i32::MAX as usize;
 
+/// The class index of what has no class, as pixels that nobody labelled: it has no loss, and metrics don't count it.
+pub const UNLABELLED: u32 = u32::MAX - 1;
+
 /// The lengths of a tensor's dimensions, outermost first; the last is contiguous in memory. Activations are `[n, h, w, c]`.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Shape(Vec<usize>);

@@ -14,7 +14,7 @@ use striate::linalg::Real;
 use striate::op::{Buffer, Cpu, CpuArgs, Kernel, NodeBuilder, Op, Recorder, Source, Value, sample};
 use striate::ops::binary::{Add, Binary};
 use striate::ops::scale::Scale;
-use striate::ops::sgd_update::SgdUpdate;
+use striate::ops::update::{HYPER, Sgd, Update};
 use striate::tensor::{DType, Tensor, TensorType};
 
 const N: usize = 5;
@@ -148,10 +148,9 @@ fn what_depends_on_states_alone_is_made_once() {
         let mut g = Graph::new();
         let w = state(&mut g);
         let health = g.state("health", TensorType::u32([2])).unwrap();
-        let [gradient, hyper] = ["gradient", "hyper"].map(|name| g.input(name, TensorType::f32([4])).unwrap());
-        let sgd = SgdUpdate { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+        let [gradient, hyper] = [("gradient", 4), ("hyper", HYPER)].map(|(name, n)| g.input(name, TensorType::f32([n])).unwrap());
         let changed = g.node(Scale { factor: 2.0 }, &[w]).unwrap();
-        g.node(sgd, &[w, gradient, hyper, health]).unwrap();
+        g.node(Update::<Sgd>::default(), &[w, gradient, hyper, health]).unwrap();
         let training = device.plan(g, &[changed]).unwrap();
         assert_eq!((training.n_prepared(), training.overwrites()), (0, &["w".to_string()][..]));
 
@@ -173,7 +172,11 @@ fn what_depends_on_states_alone_is_made_once() {
         block_on(runtime.set_state("w", &tensor([3.0; 4]))).unwrap();
         expect(&mut runtime, 7.0, 2);
         expect(&mut runtime, 7.0, 1);
-        block_on(runtime.run(training, &[(gradient, &ones), (hyper, &tensor([1.0, 0.0, 0.0, 0.0]))])).unwrap();
+        block_on(
+            runtime
+                .run(training, &[(gradient, &ones), (hyper, &Tensor::f32([HYPER], vec![1.0, 0.0, 0.0, 0.0, 1.0, 1.0]).unwrap())]),
+        )
+        .unwrap();
         expect(&mut runtime, 5.0, 2);
         expect(&mut runtime, 5.0, 1);
         let mut names = Vec::new();

@@ -19,8 +19,8 @@ use striate::ops::max_pool2d::MaxPool2d;
 use striate::ops::pack::Pack;
 use striate::ops::reduce::{Broadcast, Reduce, Reduction};
 use striate::ops::scale::Scale;
-use striate::ops::sgd_update::SgdUpdate;
 use striate::ops::unary::{Relu, Tanh, Unary};
+use striate::ops::update::{HYPER, Sgd, Update};
 use striate::ops::view::View;
 use striate::random::{Seed, Stream};
 use striate::tensor::{DType, Tensor, TensorType, Window2d};
@@ -442,12 +442,14 @@ fn updating() -> (Graph, [Value; 4]) {
     let mut g = Graph::new();
     let p = g.state("p", TensorType::f32([64])).unwrap();
     let gradient = g.input("gradient", TensorType::f32([64])).unwrap();
-    let hyper = g.input("hyper", TensorType::f32([4])).unwrap();
+    let hyper = g.input("hyper", TensorType::f32([HYPER])).unwrap();
     let health = g.input("health", TensorType::new(DType::U32, [2])).unwrap();
     (g, [p, gradient, hyper, health])
 }
 
-const UPDATE: SgdUpdate = SgdUpdate { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+fn update() -> Update<Sgd> {
+    Update::default()
+}
 
 fn names_p(result: Result<Plan>) {
     let e = result.map(|p| p.memory()).unwrap_err().to_string();
@@ -460,7 +462,7 @@ fn reading_what_was_overwritten_is_refused() {
     // Before the update, and after it through its output: both right.
     let (mut g, [p, gradient, hyper, health]) = updating();
     let before = g.node(Scale { factor: 2.0 }, &[p]).unwrap();
-    let new = g.node(UPDATE, &[p, gradient, hyper, health]).unwrap();
+    let new = g.node(update(), &[p, gradient, hyper, health]).unwrap();
     let piece = g.node(View::reshape([8, 8]), &[new]).unwrap();
     let piece = g.node(View::reshape([64]), &[piece]).unwrap();
     let after = g.node(Binary::<Sub>::new(), &[before, piece]).unwrap();
@@ -472,15 +474,15 @@ fn reading_what_was_overwritten_is_refused() {
     // The same through a view that was made before the update.
     let (mut g, [p, gradient, hyper, health]) = updating();
     let old = g.node(View::reshape([8, 8]), &[p]).unwrap();
-    g.node(UPDATE, &[p, gradient, hyper, health]).unwrap();
+    g.node(update(), &[p, gradient, hyper, health]).unwrap();
     let late = g.node(Scale { factor: 2.0 }, &[old]).unwrap();
     names_p(plan(g, late));
     // By the update itself, as its own gradient.
     let (mut g, [p, _, hyper, health]) = updating();
-    let new = g.node(UPDATE, &[p, p, hyper, health]).unwrap();
+    let new = g.node(update(), &[p, p, hyper, health]).unwrap();
     names_p(plan(g, new));
     // Only a state can be overwritten.
     let (mut g, [_, gradient, hyper, health]) = updating();
-    let e = g.add(Arc::new(UPDATE), &[gradient, gradient, hyper, health]).unwrap_err().to_string();
+    let e = g.add(Arc::new(update()), &[gradient, gradient, hyper, health]).unwrap_err().to_string();
     assert!(e.contains("gradient") && e.contains("persistent state"), "{e}");
 }

@@ -12,8 +12,8 @@ use striate::ops::conv2d::{Conv2d, Conv2dGradWeight};
 use striate::ops::max_pool2d::MaxPool2d;
 use striate::ops::reduce::{Reduce, Reduction};
 use striate::ops::scale::Scale;
-use striate::ops::sgd_update::SgdUpdate;
 use striate::ops::unary::{Relu, Unary};
+use striate::ops::update::{HYPER, Sgd, Update};
 use striate::tensor::{Padding, TensorType, Window2d};
 use striate::{Runtime, Tensor};
 
@@ -268,7 +268,7 @@ fn item_9_gradient_of_a_convolution() {
         let mut graph = Graph::new();
         let x_in = graph.input("x", x.tensor_type()).unwrap();
         let dh_in = graph.input("dh", dh.tensor_type()).unwrap();
-        let hyper_in = graph.input("hyper", TensorType::f32([4])).unwrap();
+        let hyper_in = graph.input("hyper", TensorType::f32([HYPER])).unwrap();
         let health_in = graph.input("health", TensorType::u32([2])).unwrap();
         let w_state = graph.state("w", w.tensor_type()).unwrap();
         let h = graph.node(Conv2d::new(Window2d::new([2, 2]), 1), &[x_in, w_state]).unwrap();
@@ -276,10 +276,9 @@ fn item_9_gradient_of_a_convolution() {
         let e = graph.node(Reduce::all(Reduction::Sum, 4), &[product]).unwrap();
         let gradients = graph.gradients(e, &[w_state, h]).unwrap();
         let change = graph.node(Scale { factor: 0.25 }, &[gradients[0]]).unwrap();
-        let sgd = SgdUpdate { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
-        graph.node(sgd, &[w_state, gradients[0], hyper_in, health_in]).unwrap();
+        graph.node(Update::<Sgd>::default(), &[w_state, gradients[0], hyper_in, health_in]).unwrap();
         let mut runtime = Runtime::new(&device);
-        let hyper = Tensor::f32([4], vec![0.25, 1.0, 1.0, 0.0]).unwrap();
+        let hyper = Tensor::f32([HYPER], vec![0.25, 1.0, 1.0, 0.0, 1.0, 1.0]).unwrap();
         let health = Tensor::u32([2], vec![0, 0]).unwrap();
         pollster::block_on(async {
             runtime.set_state("w", &w).await.unwrap();

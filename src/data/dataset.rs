@@ -1,19 +1,41 @@
 //! Images with labels, in host memory.
 
 use crate::error::{Error, Result};
-use crate::tensor::{DType, Data, Shape, Tensor};
+use crate::tensor::{DType, Data, Shape, Tensor, TensorType, UNLABELLED};
 use std::sync::{Arc, Weak};
+
+/// What the outputs of a network are to be.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Targets {
+    /// A class an image.
+    Classes {
+        /// Their indices.
+        labels: Arc<[u32]>,
+        /// How many there are.
+        classes: usize,
+    },
+    /// A class a pixel.
+    Maps {
+        /// Their indices, u32 `[n, h, w]`; [`UNLABELLED`] where there is none.
+        maps: Arc<Tensor>,
+        /// How many there are.
+        classes: usize,
+    },
+    /// Numbers, f32 `[n, ..]`.
+    Values(Arc<Tensor>),
+}
 
 /// Images of one size, each with the index of its class. What a network sees of a pixel is `value * scale + offset`: from 0 to 1 for
 /// u8 images, and the value itself for f32 images, unless [`Dataset::normalized`] says otherwise.
+///
+/// Instead of a class an image can have a class a pixel ([`Dataset::with_maps`]) or numbers ([`Dataset::with_values`]).
 ///
 /// A clone shares the images and labels.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Dataset {
     name: String,
     images: Arc<Tensor>,
-    labels: Arc<[u32]>,
-    classes: usize,
+    targets: Targets,
     scale: f32,
     offset: f32,
 }
@@ -26,31 +48,72 @@ impl Dataset {
     /// [`Error::Invalid`] if the images have another type or rank, there are none, labels are more or fewer than images, a label
     /// isn't below `classes`, `classes` is 0, or an f32 image holds a NaN or an infinity; the first wrong sample is named.
     pub fn new(images: Tensor, labels: Vec<u32>, classes: usize) -> Result<Dataset> {
-        let scale = match images.dtype() {
-            DType::U8 => 1.0 / 255.0,
-            DType::F32 => 1.0,
-            other => return Err(Error::invalid("images type", other, "u8 or f32")),
-        };
-        let [n, h, w, c] = images.shape().nhwc("images")?;
-        images.shape().clone().checked("images")?;
+        let (n, scale) = check_images(&images)?;
         if labels.len() != n {
             return Err(Error::invalid("number of labels", labels.len(), format!("{n}, the number of images")));
         }
-        if classes == 0 {
-            return Err(Error::invalid("number of classes", 0, "at least 1"));
-        }
+        check_classes(classes)?;
         if let Some((i, &label)) = labels.iter().enumerate().find(|&(_, &label)| label as usize >= classes) {
             return Err(Error::invalid(format!("label of sample {i}"), label, format!("below {classes}, the number of classes")));
         }
-        if let Data::F32(values) = images.data()
-            && let Some(at) = values.iter().position(|x| !x.is_finite())
-        {
-            let (sample, pixel) = (at / (h * w * c), at % (h * w * c));
-            let what =
-                format!("image of sample {sample}, row {}, column {}, channel {}", pixel / (w * c), pixel / c % w, pixel % c);
-            return Err(Error::invalid(what, values[at], "a finite value"));
+        Ok(Dataset::of(images, Targets::Classes { labels: labels.into(), classes }, scale))
+    }
+
+    /// A data set of images with a class a pixel, for segmentation: `maps` (u8 or u32, `[n, h, w]`, of the size of the network's output) hold
+    /// the index of each pixel's class. Pixels that hold `unlabelled`, often 255, have none: they have no loss, and no metric counts them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Dataset::new`]; [`Error::Invalid`] also for maps of another type, rank or number.
+    pub fn with_maps(images: Tensor, maps: Tensor, classes: usize, unlabelled: Option<u32>) -> Result<Dataset> {
+        let (n, scale) = check_images(&images)?;
+        check_classes(classes)?;
+        let &[n_maps, h, w] = maps.shape().dims() else {
+            return Err(Error::invalid("maps", maps.tensor_type(), "3 dimensions [n, h, w]"));
+        };
+        maps.shape().clone().checked("maps")?;
+        if n_maps != n {
+            return Err(Error::invalid("number of maps", n_maps, format!("{n}, the number of images")));
         }
-        Ok(Dataset { name: "data set".to_string(), images: images.into(), labels: labels.into(), classes, scale, offset: 0.0 })
+        let mut indices: Vec<u32> = match maps.data() {
+            Data::U8(v) => v.iter().map(|&x| u32::from(x)).collect(),
+            Data::U32(v) => v.clone(),
+            Data::F32(_) => return Err(Error::invalid("maps type", DType::F32, "u8 or u32")),
+        };
+        for (at, class) in indices.iter_mut().enumerate() {
+            if Some(*class) == unlabelled {
+                *class = UNLABELLED;
+            } else if *class as usize >= classes {
+                let (sample, pixel) = (at / (h * w), at % (h * w));
+                let what = format!("class of sample {sample}, row {}, column {}", pixel / w, pixel % w);
+                return Err(Error::invalid(what, *class, format!("below {classes}, the number of classes")));
+            }
+        }
+        let maps = Arc::new(Tensor::u32([n, h, w], indices)?);
+        Ok(Dataset::of(images, Targets::Maps { maps, classes }, scale))
+    }
+
+    /// A data set of images with numbers, f32 `[n, ..]` of the shape of the network's output: for regression, or distributions over
+    /// classes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Dataset::new`]; [`Error::Invalid`] also for values of another type or number, and for one that isn't finite.
+    pub fn with_values(images: Tensor, values: Tensor) -> Result<Dataset> {
+        let (n, scale) = check_images(&images)?;
+        let all = values.as_f32().map_err(|_| Error::invalid("values type", values.dtype(), "f32"))?;
+        values.shape().clone().checked("values")?;
+        if values.shape().rank() < 2 || values.shape().dims()[0] != n {
+            return Err(Error::invalid("values", values.tensor_type(), format!("[{n}, ..], {n} being the number of images")));
+        }
+        if let Some(at) = all.iter().position(|x| !x.is_finite()) {
+            return Err(Error::invalid(format!("value of sample {}", at / (all.len() / n)), all[at], "a finite number"));
+        }
+        Ok(Dataset::of(images, Targets::Values(values.into()), scale))
+    }
+
+    fn of(images: Tensor, targets: Targets, scale: f32) -> Dataset {
+        Dataset { name: "data set".to_string(), images: images.into(), targets, scale, offset: 0.0 }
     }
 
     /// The same data set, called `name` in messages and reports.
@@ -83,12 +146,56 @@ impl Dataset {
 
     /// Number of samples, at least 1.
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.images.shape().dims()[0]
     }
 
     /// Always false: an empty data set can't be made.
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.len() == 0
+    }
+
+    /// What the outputs of a network are to be.
+    pub fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
+    /// Whether samples, or their pixels, have classes.
+    pub(crate) fn has_labels(&self) -> bool {
+        self.classes() > 0
+    }
+
+    /// Type of the targets of `n` samples.
+    pub(crate) fn target_type(&self, n: usize) -> TensorType {
+        let of = |dtype, tensor: &Tensor| TensorType::new(dtype, Shape::from(&tensor.shape().dims()[1..]).with_batch(n));
+        match &self.targets {
+            Targets::Classes { .. } => TensorType::u32([n]),
+            Targets::Maps { maps, .. } => of(DType::U32, maps),
+            Targets::Values(values) => of(DType::F32, values),
+        }
+    }
+
+    /// The targets of all samples.
+    pub(crate) fn all_targets(&self) -> Result<Tensor> {
+        match &self.targets {
+            Targets::Classes { labels, .. } => Tensor::u32([labels.len()], labels.to_vec()),
+            Targets::Maps { maps: tensor, .. } | Targets::Values(tensor) => Ok(Tensor::clone(tensor)),
+        }
+    }
+
+    /// The targets of these indices, `[indices, ..]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if an index isn't below the number of samples.
+    pub fn batch_targets(&self, indices: &[u32]) -> Result<Tensor> {
+        self.check(indices)?;
+        let TensorType { shape, .. } = self.target_type(indices.len());
+        let len = shape.elements() / indices.len().max(1);
+        match &self.targets {
+            Targets::Classes { labels, .. } => Tensor::u32(shape, gather(labels, 1, indices)),
+            Targets::Maps { maps, .. } => Tensor::u32(shape, gather(maps.as_u32()?, len, indices)),
+            Targets::Values(values) => Tensor::f32(shape, gather(values.as_f32()?, len, indices)),
+        }
     }
 
     /// The images as they are stored, not normalised: u8 or f32, `[n, h, w, c]`.
@@ -107,14 +214,20 @@ impl Dataset {
         Shape::from(&self.images.shape().dims()[1..])
     }
 
-    /// The class of each sample.
+    /// The class of each sample; empty if samples have no class of their own.
     pub fn labels(&self) -> &[u32] {
-        &self.labels
+        match &self.targets {
+            Targets::Classes { labels, .. } => labels,
+            _ => &[],
+        }
     }
 
-    /// Number of classes; labels are below it.
+    /// Number of classes; labels are below it. 0 for a data set of numbers.
     pub fn classes(&self) -> usize {
-        self.classes
+        match &self.targets {
+            Targets::Classes { classes, .. } | Targets::Maps { classes, .. } => *classes,
+            Targets::Values(_) => 0,
+        }
     }
 
     /// Factor of the normalisation `value * scale + offset`.
@@ -176,25 +289,28 @@ impl Dataset {
             return Err(Error::invalid("number of indices", 0, "at least 1"));
         }
         let shape = self.image_shape().with_batch(indices.len()).checked("selected images")?;
-        let labels = self.batch_labels(indices)?;
+        let targets = self.targets.with(self.batch_targets(indices)?)?;
         let len = self.image_shape().elements();
         let images = match self.images.data() {
             Data::U8(v) => Tensor::u8(shape, gather(v, len, indices))?,
             Data::F32(v) => Tensor::f32(shape, gather(v, len, indices))?,
             Data::U32(_) => return Err(Error::invalid("images type", DType::U32, "u8 or f32")),
         };
-        Ok(self.with(images, labels))
+        Ok(self.with(images, targets))
     }
 
     /// The labels as f32 `[n, classes]`: 1 in the column of the sample's class, 0 elsewhere.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if `n * classes` is more than a tensor may have.
+    /// [`Error::Invalid`] if `n * classes` is more than a tensor may have, and if samples have no class of their own.
     pub fn one_hot(&self) -> Result<Tensor> {
-        let shape = Shape::from([self.len(), self.classes]).checked("one-hot labels")?;
+        let Targets::Classes { labels, classes } = &self.targets else {
+            return Err(Error::invalid("targets", self.target_type(self.len()), "a class a sample"));
+        };
+        let shape = Shape::from([self.len(), *classes]).checked("one-hot labels")?;
         let mut data = vec![0.0; shape.elements()];
-        for (row, &label) in data.chunks_exact_mut(self.classes).zip(self.labels.iter()) {
+        for (row, &label) in data.chunks_exact_mut(*classes).zip(labels.iter()) {
             row[label as usize] = 1.0;
         }
         Tensor::f32(shape, data)
@@ -220,10 +336,13 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if an index isn't below the number of samples.
+    /// [`Error::Invalid`] if an index isn't below the number of samples, and if samples have no class of their own.
     pub fn batch_labels(&self, indices: &[u32]) -> Result<Vec<u32>> {
         self.check(indices)?;
-        Ok(indices.iter().map(|&i| self.labels[i as usize]).collect())
+        match &self.targets {
+            Targets::Classes { labels, .. } => Ok(gather(labels, 1, indices)),
+            _ => Err(Error::invalid("targets", self.target_type(indices.len()), "a class a sample")),
+        }
     }
 
     fn check(&self, indices: &[u32]) -> Result<()> {
@@ -246,13 +365,49 @@ impl Dataset {
             Data::F32(v) => Tensor::f32(shape, v[elements].to_vec())?,
             Data::U32(_) => return Err(Error::invalid("images type", DType::U32, "u8 or f32")),
         };
-        Ok(self.with(images, self.labels[from..to].to_vec()))
+        let indices: Vec<u32> = (from as u32..to as u32).collect();
+        let targets = self.targets.with(self.batch_targets(&indices)?)?;
+        Ok(self.with(images, targets))
     }
 
     /// Samples of this data set under its name, classes and normalisation.
-    fn with(&self, images: Tensor, labels: Vec<u32>) -> Dataset {
-        Dataset { name: self.name.clone(), images: images.into(), labels: labels.into(), ..self.clone() }
+    fn with(&self, images: Tensor, targets: Targets) -> Dataset {
+        Dataset { images: images.into(), targets, ..self.clone() }
     }
+}
+
+impl Targets {
+    /// The same kind of targets, these.
+    fn with(&self, tensor: Tensor) -> Result<Targets> {
+        Ok(match *self {
+            Targets::Classes { classes, .. } => Targets::Classes { labels: tensor.as_u32()?.into(), classes },
+            Targets::Maps { classes, .. } => Targets::Maps { maps: tensor.into(), classes },
+            Targets::Values(_) => Targets::Values(tensor.into()),
+        })
+    }
+}
+
+fn check_classes(classes: usize) -> Result<()> {
+    if classes == 0 { Err(Error::invalid("number of classes", 0, "at least 1")) } else { Ok(()) }
+}
+
+/// Fails unless these can be the images of a data set; else their number, and the factor that brings them to the range that networks see.
+fn check_images(images: &Tensor) -> Result<(usize, f32)> {
+    let scale = match images.dtype() {
+        DType::U8 => 1.0 / 255.0,
+        DType::F32 => 1.0,
+        other => return Err(Error::invalid("images type", other, "u8 or f32")),
+    };
+    let [n, h, w, c] = images.shape().nhwc("images")?;
+    images.shape().clone().checked("images")?;
+    if let Data::F32(values) = images.data()
+        && let Some(at) = values.iter().position(|x| !x.is_finite())
+    {
+        let (sample, pixel) = (at / (h * w * c), at % (h * w * c));
+        let what = format!("image of sample {sample}, row {}, column {}, channel {}", pixel / (w * c), pixel / c % w, pixel % c);
+        return Err(Error::invalid(what, values[at], "a finite value"));
+    }
+    Ok((n, scale))
 }
 
 /// The elements of rows `indices` of a matrix with rows of `len`.

@@ -18,10 +18,12 @@
 //! ```
 
 mod batches;
+mod cifar10;
 mod dataset;
 pub mod idx;
 mod mnist;
 
 pub use batches::Batches;
-pub use dataset::Dataset;
+pub use cifar10::{CIFAR10_DEVIATION, CIFAR10_DEVIATIONS, CIFAR10_MEAN, CIFAR10_MEANS, cifar10};
+pub use dataset::{Dataset, Targets};
 pub use mnist::mnist;

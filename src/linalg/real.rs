@@ -54,6 +54,10 @@ pub trait Real:
     fn abs(self) -> Self;
     /// `P(X > self)`, X standard normal, of 0 or more.
     fn normal_tail(self) -> Self;
+    /// The larger one; NaN if either is.
+    fn max(self, other: Self) -> Self;
+    /// -1, 0 or 1; NaN of a NaN.
+    fn sign(self) -> Self;
     /// Whether this is a NaN.
     fn is_nan(self) -> bool;
     /// Whether this is neither a NaN nor infinite.
@@ -104,6 +108,18 @@ macro_rules! real {
             }
             fn normal_tail(self) -> Self {
                 $normal_tail(self)
+            }
+            fn max(self, other: Self) -> Self {
+                if self >= other || <$t>::is_nan(self) { self } else { other }
+            }
+            fn sign(self) -> Self {
+                if self > 0.0 {
+                    1.0
+                } else if self < 0.0 {
+                    -1.0
+                } else {
+                    self
+                }
             }
             fn is_nan(self) -> bool {
                 <$t>::is_nan(self)

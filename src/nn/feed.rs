@@ -29,7 +29,7 @@ impl Source {
     pub fn key(self, data: &Dataset) -> String {
         match self {
             Source::Resident(slot) => format!("data set {slot} * {:e} + {:e}", data.scale(), data.offset()),
-            Source::Host => "fed samples".to_string(),
+            Source::Host => format!("fed samples, {}", data.target_type(1)),
         }
     }
 }
@@ -39,6 +39,7 @@ impl Source {
 pub(super) struct Resident {
     mark: Weak<Tensor>,
     images: TensorType,
+    targets: TensorType,
 }
 
 /// A batch of samples in a graph.
@@ -46,8 +47,8 @@ pub(super) struct Resident {
 pub(crate) struct Batch {
     /// f32, `[n, ..]`, normalised.
     pub images: Value,
-    /// u32, `[n]`.
-    pub labels: Value,
+    /// u32 `[n]` or `[n, h, w]`, or f32 `[n, ..]`: what the outputs are to be.
+    pub targets: Value,
     /// What a run is fed.
     pub ports: DataPorts,
 }
@@ -58,7 +59,7 @@ pub(crate) enum DataPorts {
     /// u32, `[n]`.
     Indices(Value),
     /// The samples themselves.
-    Samples { images: Value, labels: Value },
+    Samples { images: Value, targets: Value },
 }
 
 /// Adds the inputs, and the nodes that gather a batch of `n`.
@@ -66,24 +67,25 @@ pub(crate) fn add_batch(graph: &mut Graph, data: &Dataset, source: Source, n: us
     graph.set_scope("input");
     match source {
         Source::Resident(slot) => {
-            let [images, labels] = names(slot);
+            let [images, targets] = names(slot);
             let images = graph.state(&images, data.images().tensor_type())?;
-            let labels = graph.state(&labels, TensorType::u32([data.len()]))?;
+            let targets = graph.state(&targets, data.target_type(data.len()))?;
             let indices = graph.input("indices", TensorType::u32([n]))?;
             let normalise = GatherRows { scale: data.scale(), offset: data.offset() };
             let images = graph.node(normalise, &[images, indices])?;
-            let labels = graph.node(GatherRows::default(), &[labels, indices])?;
-            Ok(Batch { images, labels, ports: DataPorts::Indices(indices) })
+            let targets = graph.node(GatherRows::default(), &[targets, indices])?;
+            Ok(Batch { images, targets, ports: DataPorts::Indices(indices) })
         }
-        Source::Host => add_host_batch(graph, &data.image_shape(), n),
+        Source::Host => add_host_batch(graph, &data.image_shape(), data.target_type(n)),
     }
 }
 
-/// Adds inputs for a batch of `n` samples of this shape, to be fed from the host.
-pub(crate) fn add_host_batch(graph: &mut Graph, shape: &Shape, n: usize) -> Result<Batch> {
+/// Adds inputs for a batch of samples of this shape, one for each target, to be fed from the host.
+pub(crate) fn add_host_batch(graph: &mut Graph, shape: &Shape, targets: TensorType) -> Result<Batch> {
+    let n = targets.shape.dims().first().copied().unwrap_or(1);
     let images = graph.input("images", TensorType::f32(shape.with_batch(n)))?;
-    let labels = graph.input("labels", TensorType::u32([n]))?;
-    Ok(Batch { images, labels, ports: DataPorts::Samples { images, labels } })
+    let targets = graph.input("targets", targets)?;
+    Ok(Batch { images, targets, ports: DataPorts::Samples { images, targets } })
 }
 
 impl DataPorts {
@@ -92,12 +94,9 @@ impl DataPorts {
         let n = indices.len();
         Ok(match *self {
             DataPorts::Indices(port) => vec![(port, Tensor::u32([n], indices.to_vec())?)],
-            DataPorts::Samples { images, labels } => {
+            DataPorts::Samples { images, targets } => {
                 let shape = data.image_shape().with_batch(n);
-                vec![
-                    (images, Tensor::f32(shape, data.batch_images(indices)?)?),
-                    (labels, Tensor::u32([n], data.batch_labels(indices)?)?),
-                ]
+                vec![(images, Tensor::f32(shape, data.batch_images(indices)?)?), (targets, data.batch_targets(indices)?)]
             }
         })
     }
@@ -124,7 +123,7 @@ pub(super) fn advice(got: &[usize], want: &Shape) -> &'static str {
 }
 
 fn names(slot: usize) -> [String; 2] {
-    [format!("data/{slot}/images"), format!("data/{slot}/labels")]
+    [format!("data/{slot}/images"), format!("data/{slot}/targets")]
 }
 
 impl Model {
@@ -157,25 +156,26 @@ impl Model {
         if let Some(slot) = self.resident.iter().position(|r| r.mark.ptr_eq(&mark)) {
             return Ok(Source::Resident(slot));
         }
-        let images = data.images().tensor_type();
+        let (images, targets) = (data.images().tensor_type(), data.target_type(data.len()));
         // The place of a data set of the same size that nobody has any more.
-        let free = self.resident.iter().position(|r| r.images == images && r.mark.strong_count() == 0);
+        let free = self.resident.iter().position(|r| r.images == images && r.targets == targets && r.mark.strong_count() == 0);
         let slot = match free {
             Some(slot) => slot,
             None => {
                 let limit = max_binding_bytes(self.device());
-                let bytes = |ty: &TensorType| (ty.bytes() + 4 * ty.shape.dims()[0]) as u64;
-                let taken: u64 = self.resident.iter().map(|r| bytes(&r.images)).sum();
-                if bytes(&images) > limit / 2 || taken + bytes(&images) > limit {
+                let bytes = |images: &TensorType, targets: &TensorType| (images.bytes() + targets.bytes()) as u64;
+                let taken: u64 = self.resident.iter().map(|r| bytes(&r.images, &r.targets)).sum();
+                let needed = bytes(&images, &targets);
+                if needed > limit / 2 || taken + needed > limit {
                     return Ok(Source::Host);
                 }
                 self.resident.len()
             }
         };
-        let [image_state, label_state] = names(slot);
+        let [image_state, target_state] = names(slot);
         self.runtime.set_state(&image_state, data.images()).await?;
-        self.runtime.set_state(&label_state, &Tensor::u32([data.len()], data.labels().to_vec())?).await?;
-        let resident = Resident { mark, images };
+        self.runtime.set_state(&target_state, &data.all_targets()?).await?;
+        let resident = Resident { mark, images, targets };
         match free {
             Some(slot) => self.resident[slot] = resident,
             None => self.resident.push(resident),

@@ -5,6 +5,10 @@ use super::parameters::{Declared, Kind, Pages};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::op::{NodeBuilder, Op, Value};
+use crate::ops::fill::Fill;
+use crate::ops::losses::{AbsoluteError, ElementLoss, SquaredError};
+use crate::ops::scale::Scale;
+use crate::ops::view::View;
 use crate::random::Seed;
 use crate::tensor::{Shape, TensorType};
 use std::fmt::Debug;
@@ -39,6 +43,15 @@ pub trait Layer: Debug + Send + Sync {
     fn rows(&self) -> Option<usize> {
         None
     }
+}
+
+/// Penalties of a layer's weights, which training adds to the loss (Keras's `kernel_regularizer`).
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Penalty {
+    /// Factor of the sum of magnitudes.
+    pub l1: f64,
+    /// Factor of the sum of squares.
+    pub l2: f64,
 }
 
 /// The graph being built, and what a layer may know of it.
@@ -196,6 +209,41 @@ impl LayerContext<'_> {
             Parameters::Declare { .. } => Ok(()),
             Parameters::Use(pages) => pages.follow(self.graph, &full_name, value),
         }
+    }
+
+    /// Adds `l1 sum of |w| + l2 sum of w^2` over these tensors to the loss, in training and in evaluation; once, however often the layer
+    /// is read.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a factor below 0 or one that isn't finite.
+    pub fn penalise(&mut self, tensors: &[Value], Penalty { l1, l2 }: Penalty) -> Result<()> {
+        for (what, factor) in [("l1", l1), ("l2", l2)] {
+            if !(factor >= 0.0 && (factor as f32).is_finite()) {
+                return Err(Error::invalid(what, factor, "0 or a positive number"));
+            }
+        }
+        for &w in tensors {
+            let len = self.shape(w).elements();
+            if let Parameters::Use(pages) = &mut self.parameters
+                && !pages.begin_penalty(w)
+            {
+                continue;
+            }
+            for (factor, is_l1) in [(l1, true), (l2, false)] {
+                let Parameters::Use(pages) = &mut self.parameters else { return Ok(()) };
+                if factor == 0.0 {
+                    continue;
+                }
+                let row = self.graph.node(View::reshape([1, len]), &[w])?;
+                let zeros = self.graph.node(Fill { value: 0.0, shape: [1, len].into() }, &[])?;
+                let mean = match is_l1 {
+                    true => self.graph.node(ElementLoss::<AbsoluteError>::default(), &[row, zeros])?,
+                    false => self.graph.node(ElementLoss::<SquaredError>::default(), &[row, zeros])?,
+                };
+                pages.penalise(self.graph.node(Scale { factor: (factor * len as f64) as f32 }, &[mean])?);
+            }
+        }
+        Ok(())
     }
 
     fn pieces(&mut self, name: &str, shape: Shape, init: Init, by_rows: bool, kind: Kind) -> Result<Vec<Value>> {

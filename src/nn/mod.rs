@@ -19,7 +19,7 @@ mod weights;
 
 pub use crate::ops::resample2d::Corners;
 pub use init::Init;
-pub use layer::{Layer, LayerContext, Mode};
+pub use layer::{Layer, LayerContext, Mode, Penalty};
 pub use layers::*;
 pub use model::Model;
 pub use net::{Net, Outputs, Piece, Shared};

@@ -35,6 +35,8 @@ pub struct Model {
 pub(crate) struct Trained {
     pub steps: u32,
     pub epochs: u32,
+    /// Whether the last call of `fit` kept an average of the parameters.
+    pub averaged: bool,
 }
 
 /// A loaded plan, and where its inputs and outputs are.
@@ -53,8 +55,10 @@ pub(crate) struct Ports {
     pub data: Option<DataPorts>,
     /// Number of the training step, u32 `[1]`.
     pub step: Option<Value>,
-    /// Learning rate and what else an optimizer changes from step to step, f32 `[4]`.
+    /// Learning rate and what else an optimizer changes from step to step, f32 `[6]`.
     pub hyper: Option<Value>,
+    /// The same of the sum of gradients, where several batches make one.
+    pub accumulation: Option<Value>,
     /// The network's outputs, which prediction fetches.
     pub outputs: Vec<Value>,
     /// What training may fetch: the mean loss.
@@ -141,7 +145,7 @@ impl Model {
     }
 
     /// Fails for a network of several outputs.
-    pub(super) fn only_output(&self) -> Result<()> {
+    pub(crate) fn only_output(&self) -> Result<()> {
         let names = self.network.output_names();
         if names.len() == 1 { Ok(()) } else { Err(Error::invalid("outputs of the network", names.join(", "), "one")) }
     }

@@ -298,6 +298,21 @@ macro_rules! layer_methods {
             $this.layer(BatchNorm::new())
         }
 
+        /// Adds a [`LayerNorm`] over the last axis, with Keras's defaults.
+        pub fn layer_norm($($receiver)+) -> Self {
+            $this.layer(LayerNorm::new())
+        }
+
+        /// Adds a [`GroupNorm`] of so many groups, with Keras's defaults.
+        pub fn group_norm($($receiver)+, groups: usize) -> Self {
+            $this.layer(GroupNorm::new(groups))
+        }
+
+        /// Adds an [`InstanceNorm`], with PyTorch's defaults.
+        pub fn instance_norm($($receiver)+) -> Self {
+            $this.layer(InstanceNorm::new())
+        }
+
         /// Adds an [`Lrn`] over `size` channels, with PyTorch's defaults.
         pub fn lrn($($receiver)+, size: usize) -> Self {
             $this.layer(Lrn::new(size))

@@ -182,12 +182,23 @@ pub(crate) struct Pages {
     views: Vec<Vec<Value>>,
     /// By parameter, the numbers of the batch that a running mean takes in, one for each place where its layer is read.
     followed: Vec<Vec<Value>>,
+    /// What layers add to the loss, each `[1]`.
+    penalties: Vec<Value>,
+    /// The tensors that have been penalised.
+    penalised: Vec<Value>,
 }
 
 impl Pages {
     pub fn new(layout: Layout) -> Pages {
         let n = layout.parameters.len();
-        Pages { pages: vec![None; layout.pages.len()], views: vec![Vec::new(); n], followed: vec![Vec::new(); n], layout }
+        Pages {
+            pages: vec![None; layout.pages.len()],
+            views: vec![Vec::new(); n],
+            followed: vec![Vec::new(); n],
+            penalties: Vec::new(),
+            penalised: Vec::new(),
+            layout,
+        }
     }
 
     /// The views of the pieces of a parameter that was declared under this name with this shape.
@@ -207,6 +218,23 @@ impl Pages {
             let known: Vec<String> = self.layout.parameters.iter().map(|p| format!("{} {}", p.name, p.shape)).collect();
             Error::invalid("parameter", format!("{name} {shape}"), format!("one of {}", known.join(", ")))
         })
+    }
+
+    /// Whether a tensor has no penalty yet; from here on it has.
+    pub fn begin_penalty(&mut self, tensor: Value) -> bool {
+        let is_new = !self.penalised.contains(&tensor);
+        self.penalised.push(tensor);
+        is_new
+    }
+
+    /// Adds to the loss, `[1]`.
+    pub fn penalise(&mut self, penalty: Value) {
+        self.penalties.push(penalty);
+    }
+
+    /// What is added to the loss, each `[1]`.
+    pub fn penalties(&self) -> &[Value] {
+        &self.penalties
     }
 
     /// Says what a running mean takes in at this step.

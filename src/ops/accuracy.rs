@@ -1,10 +1,10 @@
-//! Accuracy: whether the largest logit is the label's.
+//! Accuracy: whether the largest logit, or one of the k largest, is the label's.
 
 use super::max_pool2d::ORDER;
 use super::row_reduction::{Lanes, ROW};
 use super::softmax::{ROWS, with_element};
 use super::softmax_cross_entropy::{check_labels, distributions};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::linalg::{Real, map_indices};
 use crate::op::{
     Buffer, Case, Cpu, CpuArgs, Declaration, GRID, Kernel, Op, Recorder, Source, View, expect_inputs, sample, shader,
@@ -12,17 +12,23 @@ use crate::op::{
 use crate::tensor::{DType, TensorType};
 
 static SHADER: Source = shader!("accuracy");
+/// The largest of a row in WGSL.
+pub(super) static ARGMAX: Source = shader!("shared/argmax");
 
-/// 1 for each row whose first maximum is at the label, else 0. Inputs: `logits [n, c]` f32, and `labels`, either class indices `[n]`
-/// u32 or distributions over the classes `[n, c]` f32, of which the first maximum is the label; output: `hit [n]` f32.
+/// 1 for each row in which the label is among the first `k`, else 0: those of the largest logits, of equal ones the lower class first.
+/// Inputs: `logits [.., c]` f32, as `[n, c]` or `[n, h, w, c]`, and `labels`, either class indices `[..]` u32 or distributions over the
+/// classes `[.., c]` f32, of which the first maximum is the label; output: `hit [..]` f32.
 ///
-/// A row with a NaN counts 0, and so does a class index that is out of range. Fails for other shapes and for more than 2,097,152
-/// classes.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Accuracy;
+/// A row with a NaN counts 0, and so does a class index that is out of range. Fails for other shapes, for more than 2,097,152
+/// classes and for a `k` of 0.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Accuracy {
+    /// How many classes a hit is among; 1 for accuracy.
+    pub k: usize,
+}
 
 /// Where the first maximum is, none if there is a NaN.
-fn argmax<T: Real>(row: &[T]) -> Option<usize> {
+pub(super) fn argmax<T: Real>(row: &[T]) -> Option<usize> {
     let mut best = 0;
     for (j, &v) in row.iter().enumerate() {
         if v.is_nan() {
@@ -42,18 +48,21 @@ impl Op for Accuracy {
 
     fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
         expect_inputs(inputs, &["logits", "labels"])?;
-        let [n, _] = check_labels(inputs)?;
-        Ok(vec![TensorType::f32([n])])
+        if self.k == 0 {
+            return Err(Error::invalid("k", 0, "at least 1"));
+        }
+        Ok(vec![TensorType::f32(check_labels(inputs)?)])
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
-        let [rows, c] = r.x(0).shape.matrix("logits")?;
+        let c = r.x(0).shape.last();
+        let rows = r.x(0).elements() / c;
         let lanes = Lanes::of(c);
         r.dispatch(
-            lanes.set(Kernel::new(&SHADER, &[&GRID, &ORDER, &ROW]).set("SOFT_LABELS", r.x(1).dtype == DType::F32)),
+            lanes.set(Kernel::new(&SHADER, &[&GRID, &ORDER, &ROW, &ARGMAX]).set("SOFT_LABELS", r.x(1).dtype == DType::F32)),
             &[Buffer::Input(0), Buffer::Input(1)],
             &[Buffer::Output(0)],
-            &[("n_rows", rows.into()), ("c", c.into())],
+            &[("n_rows", rows.into()), ("c", c.into()), ("k", self.k.min(c).into())],
             lanes.grid(r, rows),
         );
         Ok(())
@@ -70,8 +79,10 @@ impl Cpu for Accuracy {
                 View::Real(labels) => argmax(&labels[row * c..][..c]),
                 View::U8(_) => unreachable!("infer refuses u8 labels"),
             };
-            let best = argmax(&x[row * c..][..c]);
-            if best.is_some() && best == label { T::ONE } else { T::ZERO }
+            let x = &x[row * c..][..c];
+            let Some(label) = label.filter(|&l| l < c && !x.iter().any(|v| v.is_nan())) else { return T::ZERO };
+            let before = x.iter().enumerate().filter(|&(j, &v)| v > x[label] || v == x[label] && j < label).count();
+            if before < self.k { T::ONE } else { T::ZERO }
         });
         hit.copy_from_slice(&hits);
     }
@@ -92,14 +103,17 @@ fn cases() -> Vec<Case> {
         // Few different values, so that there are ties; few classes among the labels, so that there are hits.
         let x = sample::integers(i, shape, if i.is_multiple_of(2) { 2 } else { 50 });
         let labels = if i % 3 == 2 { distributions(i, shape) } else { sample::indices(i, shape[0], shape[1].min(4) as u32) };
-        cases.push(Case::new(name, Accuracy, vec![x, labels]));
+        cases.push(Case::new(name, Accuracy { k: [1, 2, 5][i as usize % 3] }, vec![x, labels]));
     }
     // The labels are the logits: every row is a hit but for the one with a NaN.
     for (name, shape) in [("nan", [5, 9]), ("nan_100", [5, 100]), ("nan_5000", [2, 5000])] {
         let x = sample::integers(30, shape, 3);
-        cases.push(Case::new(name, Accuracy, vec![with_element(x.clone(), shape[1] + 2, f32::NAN), x.clone()]));
-        cases.push(Case::new(format!("{name}_label"), Accuracy, vec![x.clone(), with_element(x, 3, f32::NAN)]));
+        cases.push(Case::new(name, Accuracy { k: 1 }, vec![with_element(x.clone(), shape[1] + 2, f32::NAN), x.clone()]));
+        cases.push(Case::new(format!("{name}_label"), Accuracy { k: 1 }, vec![x.clone(), with_element(x, 3, f32::NAN)]));
     }
+    let maps = sample::indices(40, 30, 5);
+    let maps = crate::tensor::Tensor::u32([2, 5, 3], maps.as_u32().unwrap_or(&[]).to_vec()).unwrap_or_else(|_| unreachable!("made to fit"));
+    cases.push(Case::new("maps", Accuracy { k: 2 }, vec![sample::integers(41, [2, 5, 3, 5], 4), maps]));
     cases
 }
 
@@ -112,7 +126,7 @@ mod tests {
     fn first_maximum_and_nan() {
         let x = [1.0, 2.0, 2.0, /**/ 0.0, f64::NAN, 9.0, /**/ 5.0, 1.0, 0.0, /**/ -0.0, 0.0, -1.0];
         let hits = |labels: View<'_, f64>, ty: TensorType| {
-            run_f64(&Accuracy, &[TensorType::f32([4, 3]), ty], &[View::Real(&x), labels]).unwrap()[0].real().to_vec()
+            run_f64(&Accuracy { k: 1 }, &[TensorType::f32([4, 3]), ty], &[View::Real(&x), labels]).unwrap()[0].real().to_vec()
         };
         assert_eq!(hits(View::U32(&[1, 2, 0, 0]), TensorType::u32([4])), [1.0, 0.0, 1.0, 1.0]);
         assert_eq!(hits(View::U32(&[2, 1, 7, 1]), TensorType::u32([4])), [0.0; 4]);

@@ -3,6 +3,7 @@
 use crate::op::Declaration;
 
 mod broadcasting;
+mod channel_sums;
 #[cfg(test)]
 pub(crate) mod check;
 mod elements;
@@ -11,7 +12,6 @@ mod pool_window;
 mod row_reduction;
 mod running_error;
 mod strided;
-mod update;
 
 /// Declares the modules and the list. A module has a `DECLARATIONS`, with one entry an op.
 macro_rules! ops {
@@ -27,32 +27,36 @@ macro_rules! ops {
 
 ops! {
     accuracy,
-    adadelta_update,
-    adam_update,
+    argmax,
     avg_pool2d,
     batch_norm,
     binary,
+    clip_norm,
     concat,
+    confusion,
     conv2d,
     dropout,
     fill,
     gather_rows,
+    group_norm,
+    label_mean,
     local_response_norm,
+    losses,
     lp_pool2d,
     matmul,
     max_pool2d,
-    mean_squared_error,
     pack,
     reduce,
     resample2d,
     running_update,
     scale,
-    sgd_update,
     slice,
     softmax,
     softmax_cross_entropy,
     track,
     transpose,
+    trust_ratio,
     unary,
+    update,
     view,
 }

@@ -36,6 +36,11 @@ impl Lanes {
         Lanes { len, lanes, workgroup }
     }
 
+    /// For rows of `len` elements, each by a whole workgroup of 256.
+    pub fn whole(len: usize) -> Lanes {
+        Lanes { len, lanes: 256, workgroup: 256 }
+    }
+
     /// `kernel`, which imports [`ROW`], for these lanes.
     pub fn set(&self, kernel: Kernel) -> Kernel {
         kernel.set("LANES", self.lanes).set("WORKGROUP", self.workgroup)

@@ -61,8 +61,8 @@ impl Model {
         let mut graph = Graph::new();
         let step = graph.input("step", TensorType::u32([1]))?;
         let batch = add_batch(&mut graph, data, source, n)?;
-        let (y, _) = self.forward(&mut graph, mode, batch.images, (mode == Mode::Training).then_some(step))?;
-        let (each, _) = add_loss(&mut graph, y, batch.labels, loss)?;
+        let (y, pages) = self.forward(&mut graph, mode, batch.images, (mode == Mode::Training).then_some(step))?;
+        let each = add_loss(&mut graph, y, batch.targets, loss, pages.penalties())?.loss;
         let plan = self.device().plan(graph, &[each])?;
         Ok((plan, Ports { data: Some(batch.ports), step: Some(step), ..Ports::default() }))
     }

@@ -1,14 +1,15 @@
 //! How good a model is on a data set.
 
-use super::step::EVALUATION;
-use super::{Loss, Score, SoftmaxCrossEntropy};
+use super::metrics::{ConfusionMatrix, Metric, Score};
+use super::step::{Counters, EVALUATION, confusion_name, extra};
+use super::{Loss, SoftmaxCrossEntropy};
 use crate::data::Dataset;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nn::{Mode, Model};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, TensorType};
 
 impl Model {
-    /// Mean softmax cross-entropy and accuracy over a data set, without dropout.
+    /// Mean softmax cross-entropy and accuracy over a data set, without dropout. Penalties of layers count.
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) for images of another shape than the model takes, another number of classes than it
@@ -34,17 +35,43 @@ impl Model {
 
     /// [`Model::evaluate_with`] for programs that mustn't block.
     pub async fn evaluate_with_async(&mut self, data: &Dataset, loss: &dyn Loss) -> Result<Score> {
+        self.evaluate_metrics_async(data, loss, &[]).await
+    }
+
+    /// [`Model::evaluate_with`], with more measures. They are worked out on the device and read back once.
+    ///
+    /// # Errors
+    /// As for [`Model::evaluate`]; [`Error::Invalid`](crate::Error::Invalid) also for [`Metric::TopK`] of 0, and for measures of classes
+    /// on a data set that has none.
+    pub fn evaluate_metrics(&mut self, data: &Dataset, loss: &dyn Loss, metrics: &[Metric]) -> Result<Score> {
+        pollster::block_on(self.evaluate_metrics_async(data, loss, metrics))
+    }
+
+    /// [`Model::evaluate_metrics`] for programs that mustn't block.
+    pub async fn evaluate_metrics_async(&mut self, data: &Dataset, loss: &dyn Loss, metrics: &[Metric]) -> Result<Score> {
         loss.check()?;
         self.prepare(data, loss).await?;
+        if data.classes() == 0
+            && let Some(metric) = metrics.iter().find(|m| **m != Metric::MeanAbsoluteError)
+        {
+            return Err(Error::invalid("metric", format!("{metric:?}"), "a data set with classes").at(data.name()));
+        }
         let source = self.source(data).await?;
         EVALUATION.reset(self).await?;
+        for metric in metrics.iter().filter(|m| **m != Metric::Confusion) {
+            extra(*metric).counters().reset(self).await?;
+        }
+        let confusion = (confusion_name(data.classes()), TensorType::u32([data.classes(); 2]));
+        if metrics.contains(&Metric::Confusion) {
+            self.runtime.set_state(&confusion.0, &Tensor::zeros(&confusion.1)).await?;
+        }
         // Where each run began, to find the one that went wrong.
         let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
         let mut at = 0;
         while at < data.len() {
             let n = (data.len() - at).min(self.largest_batch);
-            let key = format!("evaluate {n}, {loss:?}, {}", source.key(data));
-            let program = match self.program(key, |model| model.plan_evaluation(n, data, source, loss)).await {
+            let key = format!("evaluate {n}, {loss:?}, {metrics:?}, {}", source.key(data));
+            let program = match self.program(key, |model| model.plan_evaluation(n, data, source, loss, metrics)).await {
                 Err(e) => {
                     self.halve_batch(e, n)?;
                     continue;
@@ -61,16 +88,36 @@ impl Model {
             runs.push(at..at + n);
             at += n;
         }
-        match EVALUATION.read(self).await? {
-            Ok([loss, correct]) => {
-                let n = data.len();
-                Ok(Score { loss: f64::from(loss) / n as f64, accuracy: f64::from(correct) / n as f64, n })
-            }
+        let n = data.len();
+        let [sum_of_losses, correct] = match EVALUATION.read(self).await? {
+            Ok(sums) => sums,
             Err(run) => {
                 let indices: Vec<u32> = runs[run as usize].clone().map(|i| i as u32).collect();
                 let step = self.trained.steps;
-                Err(self.diagnose(data, source, &indices, Mode::Inference, step, loss).await?)
+                return Err(self.diagnose(data, source, &indices, Mode::Inference, step, loss).await?);
+            }
+        };
+        let share = |sum: f32| f64::from(sum) / n as f64;
+        let accuracy = if data.has_labels() { share(correct) } else { f64::NAN };
+        let mut score =
+            Score { loss: share(sum_of_losses), accuracy, n, top_k: Vec::new(), mean_absolute_error: None, confusion: None };
+        for metric in metrics {
+            if *metric == Metric::Confusion {
+                let counts = self.runtime.state(&confusion.0).await?;
+                score.confusion = Some(ConfusionMatrix::new(data.classes(), counts.as_u32()?.to_vec()));
+                continue;
+            }
+            let name = extra(*metric);
+            let counters: Counters<'_> = name.counters();
+            let mean = match counters.read(self).await? {
+                Ok([sum, _]) => share(sum),
+                Err(_) => f64::NAN,
+            };
+            match metric {
+                Metric::TopK(_) => score.top_k.push(mean),
+                _ => score.mean_absolute_error = Some(mean),
             }
         }
+        Ok(score)
     }
 }

@@ -5,6 +5,8 @@ use super::{Loss, Progress, Schedule, SoftmaxCrossEntropy};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::graph::Recompute;
+use crate::ops::update::HYPER;
+use crate::tensor::Tensor;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -29,6 +31,11 @@ pub struct Fit {
     pub(super) stop_flag: Option<Arc<AtomicBool>>,
     pub(super) step_losses: bool,
     pub(super) recompute: Recompute,
+    pub(super) clip_norm: Option<f64>,
+    pub(super) clip_value: Option<f32>,
+    pub(super) accumulate: usize,
+    pub(super) average: Option<f64>,
+    pub(super) decay_weights_only: bool,
 }
 
 impl Fit {
@@ -47,6 +54,11 @@ impl Fit {
             stop_flag: None,
             step_losses: false,
             recompute: Recompute::Cheap,
+            clip_norm: None,
+            clip_value: None,
+            accumulate: 1,
+            average: None,
+            decay_weights_only: false,
         }
     }
 
@@ -71,6 +83,40 @@ impl Fit {
     /// What to make small.
     pub fn loss(mut self, loss: impl Loss + 'static) -> Fit {
         self.loss = Arc::new(loss);
+        self
+    }
+
+    /// Scales all gradients down by one factor where the norm of all of them together is larger than this (PyTorch's `clip_grad_norm_`,
+    /// Keras's `global_clipnorm`).
+    pub fn clip_norm(mut self, max_norm: f64) -> Fit {
+        self.clip_norm = Some(max_norm);
+        self
+    }
+
+    /// Cuts each element of the gradients off at plus and minus this (PyTorch's `clip_grad_value_`, Keras's `clipvalue`), before
+    /// [`Fit::clip_norm`].
+    pub fn clip_value(mut self, largest: f32) -> Fit {
+        self.clip_value = Some(largest);
+        self
+    }
+
+    /// Changes the parameters after every `batches` batches only, by the mean gradient of their samples: as with a batch of that size,
+    /// but for batch norm, in the memory of one batch. An epoch's last update takes the batches that are left.
+    pub fn accumulate(mut self, batches: usize) -> Fit {
+        self.accumulate = batches;
+        self
+    }
+
+    /// Keeps a moving average of the parameters: after each update `decay` of itself plus `1 - decay` of the parameters; 0.999 is usual.
+    /// It starts with them, validation takes it, and [`Model::swap_average`](crate::nn::Model::swap_average) puts it in their place.
+    pub fn average(mut self, decay: f64) -> Fit {
+        self.average = Some(decay);
+        self
+    }
+
+    /// The optimizer's weight decay passes by biases and the scales and shifts of normalisations: all parameters of one dimension.
+    pub fn decay_weights_only(mut self) -> Fit {
+        self.decay_weights_only = true;
         self
     }
 
@@ -110,6 +156,24 @@ impl Fit {
         self
     }
 
+    /// All settings that a step's program depends on, as text.
+    pub(super) fn key(&self) -> String {
+        let Fit { loss, recompute, step_losses, clip_norm, clip_value, average, decay_weights_only, .. } = self;
+        let clip = (clip_norm, clip_value);
+        let accumulates = self.accumulate > 1;
+        let optimizer = self.optimizer.key();
+        format!(
+            "{optimizer}, {loss:?}, {recompute:?}, loss kept {step_losses}, clip {clip:?}, accumulate {accumulates}, \
+             average {average:?}, decay weights only {decay_weights_only}"
+        )
+    }
+
+    /// The step's numbers for an update by the optimizer's rule; nothing is updated unless `applied`.
+    pub(super) fn hyper(&self, step: u64, rate: f64, applied: bool) -> Result<Tensor> {
+        let [rate, a, b, c] = self.optimizer.hyper(step, rate);
+        Tensor::f32([HYPER], vec![rate, a, b, c, 1.0, if applied { 1.0 } else { 0.0 }])
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         if self.epochs == 0 {
             return Err(Error::invalid("epochs", 0, "at least 1"));
@@ -120,6 +184,18 @@ impl Fit {
         self.optimizer.check().map_err(|e| e.at(self.optimizer.name()))?;
         if self.recompute == Recompute::Checkpoints(0) {
             return Err(Error::invalid("checkpoints", "every 0th place", "at least every 1st"));
+        }
+        if let Some(norm) = self.clip_norm.filter(|n| !(*n > 0.0 && (*n as f32) > 0.0 && (*n as f32).is_finite())) {
+            return Err(Error::invalid("norm to clip to", norm, "a positive number"));
+        }
+        if let Some(value) = self.clip_value.filter(|v| !(*v > 0.0 && v.is_finite())) {
+            return Err(Error::invalid("value to clip to", value, "a positive number"));
+        }
+        if self.accumulate == 0 {
+            return Err(Error::invalid("batches to accumulate", 0, "at least 1"));
+        }
+        if let Some(decay) = self.average.filter(|d| !(0.0..1.0).contains(d)) {
+            return Err(Error::invalid("decay of the average", decay, "0 to less than 1"));
         }
         self.schedule.check()?;
         self.loss.check()
@@ -146,7 +222,7 @@ pub struct History {
 pub struct Epoch {
     /// Mean loss.
     pub loss: f64,
-    /// Share of samples whose class was the most probable one.
+    /// Share of samples, or of labelled pixels, whose class was the most probable one; NaN where a data set has numbers instead of classes.
     pub accuracy: f64,
     /// Loss on the validation set after the epoch.
     pub val_loss: Option<f64>,
@@ -156,15 +232,4 @@ pub struct Epoch {
     pub seconds: f64,
     /// Training images a second.
     pub images_per_second: f64,
-}
-
-/// How good a model is on a data set.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Score {
-    /// Mean loss.
-    pub loss: f64,
-    /// Share of samples whose class was the most probable one.
-    pub accuracy: f64,
-    /// Number of samples.
-    pub n: usize,
 }

@@ -5,6 +5,7 @@ mod diagnose;
 mod evaluate;
 mod fit;
 mod loss;
+mod metrics;
 mod optimizer;
 mod profile;
 mod progress;
@@ -13,9 +14,13 @@ mod schedule;
 mod step;
 
 pub use crate::graph::Recompute;
-pub use fit::{Epoch, Fit, History, Score};
-pub use loss::{Loss, MeanSquaredError, SoftmaxCrossEntropy, Target};
-pub use optimizer::{Adadelta, Adam, Optimizer, Page, Sgd};
+pub use fit::{Epoch, Fit, History};
+pub use loss::{
+    BinaryCrossEntropy, Hinge, Huber, KlDivergence, Loss, LossInputs, MeanAbsoluteError, MeanSquaredError, SoftmaxCrossEntropy,
+    SquaredHinge, Target,
+};
+pub use metrics::{ConfusionMatrix, Metric, Score};
+pub use optimizer::{Adadelta, Adagrad, Adam, AdamW, Adamax, Lamb, Lars, Lion, Nadam, Optimizer, Page, RmsProp, Sgd};
 pub use profile::{Pass, Peak, Profile, ProfileStep};
 pub use progress::Progress;
-pub use schedule::Schedule;
+pub use schedule::{Place, Schedule};

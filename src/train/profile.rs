@@ -10,8 +10,9 @@ use crate::nn::summary::{cut, grouped};
 use crate::op::{Cost, Value};
 use crate::ops::matmul::Matmul;
 use crate::ops::scale::Scale;
+use crate::ops::update::HYPER;
 use crate::random::{Seed, Stream};
-use crate::tensor::{Tensor, TensorType};
+use crate::tensor::{DType, Tensor, TensorType};
 use crate::train::Fit;
 use crate::train::clock::Clock;
 use serde::Serialize;
@@ -100,20 +101,29 @@ impl Model {
     /// [`Model::profile`] for programs that mustn't block.
     pub async fn profile_async(&mut self, fit: &Fit) -> Result<Profile> {
         fit.check()?;
-        let classes = self.check_outputs(&*fit.loss)?;
-        let samples = |graph: &mut Graph| add_host_batch(graph, self.input_shape(), fit.batch);
+        self.check_outputs(&*fit.loss)?;
+        let target_type = self.likely_targets(&*fit.loss, fit.batch);
+        let of_targets = target_type.clone();
+        let samples = |graph: &mut Graph| add_host_batch(graph, self.input_shape(), of_targets);
         let (plan, ports) = self.plan_step(fit.batch, samples, fit)?;
         let mut random = Stream::new(Seed(0), 0);
         let mut feeds = Vec::new();
-        if let Some(DataPorts::Samples { images, labels }) = ports.data {
+        if let Some(DataPorts::Samples { images, targets }) = ports.data {
             feeds.push((images, self.random_images(&mut random, fit.batch)?));
-            let classes = (0..fit.batch).map(|_| random.below(classes as u32)).collect();
-            feeds.push((labels, Tensor::u32([fit.batch], classes)?));
+            let (n, classes) = (target_type.elements(), self.output_shape().last() as u32);
+            let values = match target_type.dtype {
+                DType::U32 => Tensor::u32(target_type.shape, (0..n).map(|_| random.below(classes)).collect())?,
+                _ => Tensor::f32(target_type.shape, (0..n).map(|_| random.normal() as f32).collect())?,
+            };
+            feeds.push((targets, values));
         }
         if let (Some(step), Some(hyper)) = (ports.step, ports.hyper) {
             let rate = fit.optimizer.learning_rate();
             feeds.push((step, Tensor::u32([1], vec![1])?));
-            feeds.push((hyper, Tensor::f32([4], fit.optimizer.hyper(1, rate).to_vec())?));
+            feeds.push((hyper, fit.hyper(1, rate, true)?));
+        }
+        if let Some(accumulation) = ports.accumulation {
+            feeds.push((accumulation, Tensor::f32([HYPER], vec![1.0; HYPER])?));
         }
         self.measure("training", fit.batch, plan, feeds).await
     }

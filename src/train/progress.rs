@@ -159,7 +159,9 @@ fn message(sums: &Sums, n_samples: usize, seconds: f64) -> String {
 fn line(epoch: usize, n_epochs: usize, e: &Epoch) -> String {
     let val_loss = e.val_loss.map(|loss| format!(" val {}", number(loss))).unwrap_or_default();
     let val_accuracy = e.val_accuracy.map(|accuracy| format!(" val {accuracy:.4}")).unwrap_or_default();
-    let metrics = format!("loss {}{val_loss}  acc {:.4}{val_accuracy}", number(e.loss), e.accuracy);
+    // A data set of numbers has no accuracy.
+    let accuracy = if e.accuracy.is_nan() { String::new() } else { format!("  acc {:.4}{val_accuracy}", e.accuracy) };
+    let metrics = format!("loss {}{val_loss}{accuracy}", number(e.loss));
     let rate = grouped(e.images_per_second.round() as u64);
     format!("epoch {}/{n_epochs}  {metrics}  {:.1} s  {rate} img/s", epoch + 1, e.seconds)
 }

@@ -2,13 +2,15 @@
 
 use super::clock::Clock;
 use super::progress::{Reporter, Sums};
+use super::schedule::{Place, Plateau};
 use super::step::TRAINING;
-use super::{Epoch, Fit, History};
+use super::{Epoch, Fit, History, Score};
 use crate::data::{Batches, Dataset};
 use crate::error::{Error, Result};
 use crate::nn::feed::{Source, add_batch};
 use crate::nn::model::Program;
 use crate::nn::{Mode, Model};
+use crate::ops::update::HYPER;
 use crate::random::Seed;
 use crate::tensor::Tensor;
 use std::sync::atomic::Ordering;
@@ -51,6 +53,8 @@ impl Model {
             programs: Vec::new(),
             start_step: start.steps,
             start_epoch: start.epochs,
+            updates: 0,
+            plateau: Plateau::new(),
             reporter,
             clock,
         };
@@ -59,7 +63,7 @@ impl Model {
             let program = training.load(n).await?;
             training.programs.push((n, program));
         }
-        training.model.reset_moments(&*fit.optimizer).await?;
+        training.model.reset_updates(&fit).await?;
         training.run().await
     }
 }
@@ -75,6 +79,9 @@ struct Training<'a> {
     programs: Vec<(usize, Program)>,
     start_step: u32,
     start_epoch: u32,
+    /// Updates of the parameters so far.
+    updates: u64,
+    plateau: Plateau,
     reporter: Reporter,
     /// Since the call.
     clock: Clock,
@@ -88,8 +95,8 @@ impl Training<'_> {
             self.reporter.start_epoch(epoch, self.train.len());
             let clock = Clock::start();
             let mut sums = Sums::default();
-            for indices in self.batches(epoch)? {
-                self.step(&indices, &mut history).await?;
+            for (batch, indices) in self.batches(epoch)?.enumerate() {
+                self.step(batch, &indices, &mut history).await?;
                 if history.steps == 1 {
                     self.model.runtime.finish().await?;
                     history.first_step_seconds = self.clock.seconds();
@@ -109,17 +116,18 @@ impl Training<'_> {
             let seconds = clock.seconds();
             self.model.trained.epochs += 1;
             let score = match &self.fit.validation {
-                Some(data) if !history.stopped => Some(self.model.evaluate_with_async(data, &*self.fit.loss).await?),
+                Some(data) if !history.stopped => Some(self.validate(data).await?),
                 _ => None,
             };
             let result = Epoch {
                 loss: sums.loss(),
-                accuracy: sums.accuracy(),
-                val_loss: score.map(|s| s.loss),
-                val_accuracy: score.map(|s| s.accuracy),
+                accuracy: if self.train.has_labels() { sums.accuracy() } else { f64::NAN },
+                val_loss: score.as_ref().map(|s| s.loss),
+                val_accuracy: score.as_ref().map(|s| s.accuracy),
                 seconds,
                 images_per_second: sums.samples as f64 / seconds.max(1e-9),
             };
+            self.plateau.observe(&self.fit.schedule, result.val_loss.unwrap_or(result.loss));
             self.reporter.end_epoch(epoch, &result);
             history.epochs.push(result);
             if history.stopped {
@@ -139,29 +147,55 @@ impl Training<'_> {
         Batches::new(self.train.len(), self.fit.batch, seed, self.start_epoch.wrapping_add(epoch as u32))
     }
 
+    /// Evaluates, with the average in the parameters' place if there is one.
+    async fn validate(&mut self, data: &Dataset) -> Result<Score> {
+        let averaged = self.fit.average.is_some();
+        if averaged {
+            self.model.swap_average_async().await?;
+        }
+        let score = self.model.evaluate_with_async(data, &*self.fit.loss).await;
+        if averaged {
+            self.model.swap_average_async().await?;
+        }
+        score
+    }
+
     async fn load(&mut self, n: usize) -> Result<Program> {
         let (train, source, fit) = (self.train, self.source, self.fit);
-        let kept = if fit.step_losses { ", loss kept" } else { "" };
-        let what = format!("{}, {:?}, {:?}{kept}", fit.optimizer.key(), fit.loss, fit.recompute);
-        let key = format!("train {n}, {what}, {}", source.key(train));
+        let key = format!("train {n}, {}, {}", fit.key(), source.key(train));
         let batch = move |graph: &mut _| add_batch(graph, train, source, n);
         self.model.program(key, |model| model.plan_step(n, batch, fit)).await
     }
 
-    async fn step(&mut self, indices: &[u32], history: &mut History) -> Result<()> {
+    async fn step(&mut self, batch: usize, indices: &[u32], history: &mut History) -> Result<()> {
         let Some((_, program)) = self.programs.iter().find(|(n, _)| *n == indices.len()).cloned() else {
             unreachable!("an epoch has full batches and a last one")
         };
         let (Some(data), Some(step), Some(hyper)) = (program.ports.data, program.ports.step, program.ports.hyper) else {
             unreachable!("plan_step sets all three")
         };
-        let n_steps = (self.fit.epochs as u64).saturating_mul(self.n_batches as u64);
-        let rate = self.fit.optimizer.learning_rate() * self.fit.schedule.factor(history.steps, n_steps);
+        // The batches that are updated by together, and the share of this one's samples.
+        let k = self.fit.accumulate;
+        let first = batch / k * k;
+        let end = self.n_batches.min(first.saturating_add(k));
+        let samples = (self.train.len() - first * self.fit.batch).min((end - first) * self.fit.batch);
+        let share = indices.len() as f64 / samples as f64;
+        let applied = batch + 1 == end;
+
+        let epoch_steps = self.n_batches.div_ceil(k) as u64;
+        let n_steps = (self.fit.epochs as u64).saturating_mul(epoch_steps);
+        let at = Place { step: self.updates, n_steps, epoch_steps, reductions: self.plateau.reductions };
+        let rate = self.fit.optimizer.learning_rate() * self.fit.schedule.factor(at);
         history.steps += 1;
         self.model.trained.steps = self.model.trained.steps.wrapping_add(1);
         let mut feeds = data.tensors(self.train, indices)?;
         feeds.push((step, Tensor::u32([1], vec![self.model.trained.steps])?));
-        feeds.push((hyper, Tensor::f32([4], self.fit.optimizer.hyper(history.steps, rate).to_vec())?));
+        feeds.push((hyper, self.fit.hyper(self.updates + 1, rate, applied)?));
+        if let Some(accumulation) = program.ports.accumulation {
+            let keep = if batch == first { 0.0 } else { 1.0 };
+            feeds.push((accumulation, Tensor::f32([HYPER], vec![share as f32, keep, 0.0, 0.0, 1.0, 1.0])?));
+        }
+        self.updates += u64::from(applied);
         self.model.run(&program, &feeds).await?;
         if let Some(loss) = program.ports.y {
             let loss = self.model.runtime.fetch(program.id, loss).await?;

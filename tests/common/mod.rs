@@ -15,10 +15,10 @@ use striate::ops::matmul::Matmul;
 use striate::ops::max_pool2d::MaxPool2d;
 use striate::ops::pack::Pack;
 use striate::ops::scale::Scale;
-use striate::ops::sgd_update::SgdUpdate;
 use striate::ops::softmax_cross_entropy::SoftmaxCrossEntropy;
 use striate::ops::track::Track;
 use striate::ops::unary::{Relu, Tanh, Unary};
+use striate::ops::update::{Coefficients, HYPER, Momentum, Update};
 use striate::ops::view::View;
 use striate::ops::{self, gemm};
 use striate::selftest::run_case;
@@ -216,7 +216,7 @@ pub fn training(n: usize, fuse: bool) -> Training {
     let velocity = g.state("velocity", page_type.clone()).unwrap();
     let health = g.state("health", TensorType::u32([2])).unwrap();
     let metrics = g.state("metrics", TensorType::f32([2])).unwrap();
-    let hyper = g.input("hyper", TensorType::f32([4])).unwrap();
+    let hyper = g.input("hyper", TensorType::f32([HYPER])).unwrap();
     let step = g.input("step", TensorType::u32([1])).unwrap();
     g.set_scope("parameters");
     let view = |(&offset, shape): (&usize, &&[usize])| View { offset, shape: (*shape).into() };
@@ -225,11 +225,11 @@ pub fn training(n: usize, fuse: bool) -> Training {
     let mean = g.node(Scale { factor: 1.0 / n as f32 }, &[net.loss]).unwrap();
     let gradients = g.gradients(mean, &views).unwrap();
     g.set_scope("metrics");
-    let correct = g.node(Accuracy, &[net.logits, net.labels]).unwrap();
+    let correct = g.node(Accuracy { k: 1 }, &[net.logits, net.labels]).unwrap();
     let tracked = g.add(std::sync::Arc::new(Track), &[metrics, health, net.loss, correct, step]).unwrap();
     g.set_scope("optimizer");
     let gradient = g.node(Pack { offsets, len }, &gradients).unwrap();
-    let update = SgdUpdate { momentum: 0.9, nesterov: false, weight_decay: 1e-4 };
+    let update = Update::<Momentum>::new(Coefficients { momentum: 0.9, weight_decay: 1e-4, ..Coefficients::default() });
     g.node(update, &[p, velocity, gradient, hyper, tracked[1]]).unwrap();
     if fuse {
         g.fuse(&[net.loss]);
@@ -246,6 +246,6 @@ pub fn training(n: usize, fuse: bool) -> Training {
 impl Training {
     /// Learning rate 0.1, step 1.
     pub fn settings(&self) -> (Tensor, Tensor) {
-        (Tensor::f32([4], vec![0.1, 0.0, 0.0, 0.0]).unwrap(), Tensor::u32([1], vec![1]).unwrap())
+        (Tensor::f32([HYPER], vec![0.1, 0.0, 0.0, 0.0, 1.0, 1.0]).unwrap(), Tensor::u32([1], vec![1]).unwrap())
     }
 }

@@ -196,6 +196,47 @@ def batch_norm(name, seed, x, epsilon, offset=0):
     return case("batch_norm", name, {"epsilon": epsilon}, inputs, run, seed=seed, outputs=outputs)
 
 
+def unary(name, seed, function, low=-24, high=24):
+    """Numbers a quarter apart, also where a function has an edge."""
+    rng = np.random.default_rng(seed)
+    return case("unary", name, {}, {"x": quarters(rng, 5, 7, low=low, high=high)}, lambda x: function(x), seed=seed)
+
+
+def binary(name, seed, a, b, function, low=-8):
+    rng = np.random.default_rng(seed)
+    inputs = {"x": quarters(rng, *a, low=low), "b": quarters(rng, *b, low=low)}
+    return case("binary", name, {}, inputs, lambda x, b: function(x, b), seed=seed)
+
+
+def reduce(name, seed, x, axes, function):
+    rng = np.random.default_rng(seed)
+    return case("reduce", name, {"axes": list(axes)}, {"x": quarters(rng, *x)}, lambda x: function(x, tuple(axes)), seed=seed)
+
+
+def group_norm(name, seed, x, epsilon, groups):
+    """`groups` of 0: a layer norm over the last axis."""
+    rng = np.random.default_rng(seed)
+    c = x[-1]
+
+    def run(x, gamma, beta):
+        if groups == 0:
+            return F.layer_norm(x, (c,), gamma, beta, epsilon)
+        return to_nhwc(F.group_norm(to_nchw(x), groups, gamma, beta, epsilon)).contiguous()
+
+    inputs = {"x": quarters(rng, *x), "gamma": quarters(rng, c, low=1), "beta": quarters(rng, c)}
+    return case("group_norm", name, {"epsilon": epsilon, "groups": groups}, inputs, run, seed=seed)
+
+
+def local_response_norm(name, seed, x, size, alpha, beta, k):
+    rng = np.random.default_rng(seed)
+
+    def run(x):
+        return to_nhwc(F.local_response_norm(to_nchw(x), size, alpha, beta, k)).contiguous()
+
+    params = {"size": size, "alpha": alpha, "beta": beta, "k": k}
+    return case("local_response_norm", name, params, {"x": quarters(rng, *x)}, run, seed=seed)
+
+
 def softmax_cross_entropy(name, seed, n, classes, smoothing=0.0, soft=False, factor=1):
     """Outputs: the mean over the batch, which the gradient is of, and each sample's loss."""
     rng = np.random.default_rng(seed)
@@ -275,6 +316,47 @@ def cases():
     yield softmax_cross_entropy("soft_labels_and_smoothing", 34, 3, 5, smoothing=0.1, soft=True)
     # Logits to 500 either side: exp overflows unless the largest is taken off first.
     yield softmax_cross_entropy("large_logits", 35, 4, 5, factor=250)
+
+
+    for i, (name, function) in enumerate({
+        "leaky_relu": lambda x: F.leaky_relu(x, 0.25),
+        "elu": lambda x: F.elu(x, 0.75),
+        "selu": F.selu,
+        "gelu": F.gelu,
+        "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+        "silu": F.silu,
+        "mish": F.mish,
+        "softplus": lambda x: F.softplus(x, threshold=1000),
+        "softsign": F.softsign,
+        "hard_sigmoid": F.hardsigmoid,
+        "hard_swish": F.hardswish,
+        "clip": lambda x: x.clamp(-1.5, 2.25),
+        "exp": torch.exp,
+        "abs": torch.abs,
+    }.items()):
+        yield unary(name, 41 + i, function)
+    yield unary("log", 61, torch.log, low=1)
+    yield unary("sqrt", 62, torch.sqrt, low=1)
+    yield unary("reciprocal", 63, torch.reciprocal, low=1)
+    yield unary("pow", 64, lambda x: x**1.75, low=1)
+    yield binary("sub", 71, (3, 1, 4), (5, 1), torch.sub)
+    yield binary("mul", 72, (2, 3, 2, 4), (2, 1, 1, 4), torch.mul)
+    yield binary("div", 73, (2, 3), (2, 1), torch.div, low=1)
+    yield binary("power", 74, (4,), (3, 1), torch.pow, low=1)
+    yield binary("min", 75, (4, 9), (9,), torch.minimum)
+    yield binary("max", 76, (4, 1), (4, 9), torch.maximum)
+    yield binary("prelu", 77, (2, 3, 5), (5,), lambda a, b: torch.where(a > 0, a, b * a))
+    yield reduce("sum", 81, (2, 3, 4, 5), (0, 2), torch.sum)
+    yield reduce("mean", 82, (2, 3, 4, 5), (1, 3), torch.mean)
+    # Equal extremes share the gradient.
+    yield reduce("max", 83, (5, 20), (1,), torch.amax)
+    yield reduce("min", 84, (20, 5), (0,), torch.amin)
+    yield reduce("l2", 85, (2, 3, 4), (1, 2), lambda x, axes: torch.linalg.vector_norm(x, dim=axes))
+    yield group_norm("groups", 91, (2, 3, 4, 6), 1e-5, 3)
+    yield group_norm("instances", 92, (2, 3, 4, 5), 1e-5, 5)
+    yield group_norm("layer", 93, (2, 3, 4, 7), 1e-3, 0)
+    yield local_response_norm("odd", 95, (2, 3, 2, 9), 5, 0.25, 0.75, 1.0)
+    yield local_response_norm("even", 96, (1, 2, 3, 6), 4, 0.5, 0.5, 2.0)
 
 
 def dump(value, indent=0):

@@ -2,7 +2,7 @@
 
 use super::{check_groups, image};
 use crate::error::Result;
-use crate::nn::{Init, Layer, LayerContext, Size2};
+use crate::nn::{Init, Layer, LayerContext, Penalty, Size2};
 use crate::op::Value;
 use crate::ops::conv2d;
 use crate::tensor::{Padding, Window2d};
@@ -18,12 +18,13 @@ pub struct Conv2d {
     groups: usize,
     bias: bool,
     init: Option<Init>,
+    penalty: Penalty,
 }
 
 impl Conv2d {
     /// `filters` filters of a size: `Conv2d::new(32, 3)`, `Conv2d::new(32, [1, 7])`.
     pub fn new(filters: usize, kernel: impl Into<Size2>) -> Self {
-        Conv2d { filters, window: Window2d::new(kernel.into().0), groups: 1, bias: true, init: None }
+        Conv2d { filters, window: Window2d::new(kernel.into().0), groups: 1, bias: true, init: None, penalty: Penalty::default() }
     }
 
     /// The same with another number of filters.
@@ -72,6 +73,18 @@ impl Conv2d {
         self.init = Some(init);
         self
     }
+
+    /// Adds this times the sum of the weights' magnitudes to the loss (Keras's `kernel_regularizer`).
+    pub fn l1(mut self, factor: f64) -> Self {
+        self.penalty.l1 = factor;
+        self
+    }
+
+    /// Adds this times the sum of the weights' squares to the loss (Keras's `kernel_regularizer`).
+    pub fn l2(mut self, factor: f64) -> Self {
+        self.penalty.l2 = factor;
+        self
+    }
 }
 
 impl Layer for Conv2d {
@@ -88,6 +101,7 @@ impl Layer for Conv2d {
         let [k_h, k_w] = self.window.kernel;
         let init = self.init.unwrap_or(ctx.default_init());
         let w = ctx.parameter("weight", [k_h, k_w, c_in / self.groups, self.filters], init)?;
+        ctx.penalise(&[w], self.penalty)?;
         let mut inputs = vec![x, w];
         if self.bias {
             inputs.push(ctx.parameter("bias", [self.filters], Init::Zeros)?);

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::nn::layer::batched;
-use crate::nn::{Init, Layer, LayerContext};
+use crate::nn::{Init, Layer, LayerContext, Penalty};
 use crate::op::Value;
 use crate::ops::binary::{Add, Binary};
 use crate::ops::matmul::Matmul;
@@ -17,12 +17,13 @@ pub struct Dense {
     units: usize,
     bias: bool,
     init: Option<Init>,
+    penalty: Penalty,
 }
 
 impl Dense {
     /// A layer of `units` outputs.
     pub fn new(units: usize) -> Self {
-        Dense { units, bias: true, init: None }
+        Dense { units, bias: true, init: None, penalty: Penalty::default() }
     }
 
     /// Leaves out the bias.
@@ -34,6 +35,18 @@ impl Dense {
     /// Initial values of the weights.
     pub fn init(mut self, init: Init) -> Self {
         self.init = Some(init);
+        self
+    }
+
+    /// Adds this times the sum of the weights' magnitudes to the loss (Keras's `kernel_regularizer`).
+    pub fn l1(mut self, factor: f64) -> Self {
+        self.penalty.l1 = factor;
+        self
+    }
+
+    /// Adds this times the sum of the weights' squares to the loss (Keras's `kernel_regularizer`).
+    pub fn l2(mut self, factor: f64) -> Self {
+        self.penalty.l2 = factor;
         self
     }
 }
@@ -54,6 +67,7 @@ impl Layer for Dense {
         }
         let init = self.init.unwrap_or(ctx.default_init());
         let pieces = ctx.parameter_by_rows("weight", [len, self.units], init)?;
+        ctx.penalise(&pieces, self.penalty)?;
         let mut bias = Vec::new();
         if self.bias {
             bias.push(ctx.parameter("bias", [self.units], Init::Zeros)?);

@@ -1,5 +1,5 @@
-// loss[n_rows] = scale * the sum of each row of sums[n_rows, c]: the second pass of mean_squared_error for long rows.
-// LANES invocations a row; grid of `linear_grid(n_rows * LANES / WORKGROUP)`. Op: MeanSquaredError.
+// loss[n_rows] = scale * the sum of each row of sums[n_rows, c]: the second pass of losses for long rows.
+// LANES invocations a row; grid of `linear_grid(n_rows * LANES / WORKGROUP)`. Op: ElementLoss, src/ops/losses.rs.
 
 struct Params {
     n_rows: u32,

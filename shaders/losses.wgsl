@@ -1,6 +1,6 @@
-// For each of n_parts pieces of part_len elements of a row, the sum of (prediction - target)^2, times scale: the loss itself if a
-// row is one piece, else sums[n, n_parts] for mean_squared_error_total. prediction, target: [n, row_len]; n_rows = n * n_parts.
-// LANES invocations a piece; grid of `linear_grid(n_rows * LANES / WORKGROUP)`. Op: MeanSquaredError.
+// For each of n_parts pieces of part_len elements of a row, the sum of loss_of(prediction, target) times scale: the loss itself if a
+// row is one piece, else sums[n, n_parts] for losses_total. prediction, target: [n, row_len]; n_rows = n * n_parts.
+// LANES invocations a piece; grid of `linear_grid(n_rows * LANES / WORKGROUP)`. Op: ElementLoss, src/ops/losses.rs.
 
 struct Params {
     n_rows: u32,
@@ -8,6 +8,7 @@ struct Params {
     n_parts: u32,
     part_len: u32,
     scale: f32,
+    parameter: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -30,8 +31,7 @@ fn main(
     let len = min(params.part_len, params.row_len - part_ix * params.part_len);
     var sum = 0.0;
     for (var j = lane; j < len; j += LANES) {
-        let d = prediction[at + j] - wanted[at + j];
-        sum += d * d;
+        sum += loss_of(vec4<f32>(prediction[at + j]), vec4<f32>(wanted[at + j]), params.parameter).x;
     }
     sum = row_sum(local_ix, sum);
     if (lane == 0u && row_ix < params.n_rows) {
