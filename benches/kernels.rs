@@ -22,6 +22,7 @@ use striate::ops::local_response_norm::LocalResponseNorm;
 use striate::ops::matmul::Matmul;
 use striate::ops::max_pool2d::{MaxPool2d, MaxPool2dGrad};
 use striate::ops::reduce::{Reduce, Reduction};
+use striate::ops::resample2d::{Corners, Resample2d, Resample2dGrad, Sampling};
 use striate::ops::softmax_cross_entropy::SoftmaxCrossEntropy;
 use striate::ops::unary::{Gelu, Relu, Unary};
 use striate::ops::update::{Adam, HYPER, Update};
@@ -71,6 +72,17 @@ fn main() -> anyhow::Result<()> {
     let pooled = [128, 12, 12, 64];
     let grad = MaxPool2dGrad { window, h_in: 24, w_in: 24 };
     cases.push(op("max_pool2d/24x24x64/gradient", grad, vec![TensorType::u32(pooled), f32s(pooled)]));
+    // A decoder's two ways to twice the size, and a head's to a fixed one.
+    let half = || f32s([16, 28, 28, 64]);
+    let twice = Resample2d { size: [56, 56], sampling: Sampling::Linear(Corners::HalfPixel) };
+    cases.push(op("resample2d/bilinear_28x28x64", twice, vec![half()]));
+    let grad = Resample2dGrad { size: [28, 28], sampling: Sampling::Linear(Corners::HalfPixel) };
+    cases.push(op("resample2d/bilinear_28x28x64/gradient", grad, vec![f32s([16, 56, 56, 64])]));
+    let window = Window2d { stride: [2, 2], ..Window2d::new([2, 2]) };
+    let transposed = Conv2dGradInput::new(window, 1, [16, 56, 56, 64]);
+    cases.push(op("conv_transpose2d/2x2s2_64_64_28", transposed, vec![half(), f32s([2, 2, 64, 64]), f32s([64])]));
+    let adaptive = Resample2d { size: [6, 6], sampling: Sampling::Mean };
+    cases.push(op("resample2d/mean_13x13x256_to_6x6", adaptive, vec![f32s([128, 13, 13, 256])]));
     cases.push(op("relu/24x24x64", Unary::<Relu>::new(), vec![large()]));
     cases.push(op("gelu/24x24x64", Unary(Gelu), vec![large()]));
     cases.push(op("mul/24x24x64", Binary::<Mul>::new(), vec![large(), large()]));

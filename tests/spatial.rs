@@ -261,11 +261,30 @@ fn vectors_of_words() {
     let net = Net::input([3]).embedding(5, 2).named("words");
     let mut model = net.build(&Device::cpu(), Seed(1)).unwrap();
     let table = model.weights().unwrap()[0].1.as_f32().unwrap().to_vec();
-    let y = model.predict(&Tensor::f32([2, 3], vec![4.0, 0.0, 4.0, 1.0, 5.0, 0.5]).unwrap()).unwrap();
+    let words = |words: [f32; 6]| Tensor::f32([2, 3], words.to_vec()).unwrap();
+    let y = model.predict(&words([4.0, 0.0, 4.0, 1.0, 3.0, 0.0])).unwrap();
     assert_eq!(y.shape().dims(), [2, 3, 2]);
-    let y = y.as_f32().unwrap();
-    assert_eq!(y[..8], [&table[8..], &table[..2], &table[8..], &table[2..4]].concat());
-    assert!(y[8..].iter().all(|v| v.is_nan()), "numbers that are no words'");
+    assert_eq!(y.as_f32().unwrap()[..8], [&table[8..], &table[..2], &table[8..], &table[2..4]].concat());
+    for wrong in [5.0, 0.5, -1.0] {
+        let error = model.predict(&words([4.0, 0.0, 4.0, 1.0, 3.0, wrong])).unwrap_err().to_string();
+        assert!(error.contains(&format!("1 at [2]: got {wrong}, want a whole number from 0 to 4")), "{error}");
+    }
+    // What other layers make isn't looked at on the host: no row, and no memory of others.
+    let doubled = Net::join(&[&Net::input([3]).relu()], Embedding::new(5, 2));
+    let y = run(&doubled, &words([4.0, 5.0, 0.5, 1e9, -1.0, 0.0]));
+    let is_nan: Vec<bool> = y.as_f32().unwrap().chunks(2).map(|v| v.iter().all(|v| v.is_nan())).collect();
+    assert_eq!(is_nan, [false, true, true, true, false, false]);
+    // Data sets are looked at as a network sees them.
+    let texts = |words: Vec<u8>| striate::data::Dataset::new(Tensor::u8([2, 1, 3, 1], words).unwrap(), vec![0, 1], 2).unwrap();
+    let fit = |data: &striate::data::Dataset| {
+        let net = Net::input([1, 3, 1]).embedding(5, 2).flatten().dense(2);
+        net.build(&Device::cpu(), Seed(1)).unwrap().fit(data, Fit::epochs(1).batch(2).optimizer(Sgd::new(0.1)))
+    };
+    let error = fit(&texts(vec![0, 1, 2, 3, 4, 4])).unwrap_err().to_string();
+    assert!(error.contains("sample 0: got 1, times") && error.contains("want whole numbers from 0 to 4"), "{error}");
+    let error = fit(&texts(vec![0, 1, 2, 3, 5, 4]).normalized(1.0, 0.0).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("sample 1: got 5, want whole numbers from 0 to 4"), "{error}");
+    fit(&texts(vec![0, 1, 2, 3, 4, 4]).normalized(1.0, 0.0).unwrap()).unwrap();
     assert!(refusal(&Net::input([3]).embedding(0, 2)).starts_with("embedding: size: got 0 vectors of 2"));
     assert!(refusal(&Net::input([3]).layer(Embedding::new(1 << 25, 2))).starts_with("embedding: size"));
 }

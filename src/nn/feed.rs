@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::op::Value;
 use crate::ops::gather_rows::GatherRows;
-use crate::tensor::{DType, Shape, Tensor, TensorType};
+use crate::tensor::{DType, Data, Shape, Tensor, TensorType};
 use std::sync::Weak;
 
 /// Largest binding; on the CPU backend, which has no such limit, WebGPU's default.
@@ -102,6 +102,18 @@ impl DataPorts {
     }
 }
 
+/// The first element for which `wrong` says so.
+pub(super) fn find(tensor: &Tensor, wrong: impl Fn(f64) -> bool) -> Option<(usize, f64)> {
+    fn first<T: Copy + Into<f64>>(values: &[T], wrong: impl Fn(f64) -> bool) -> Option<(usize, f64)> {
+        values.iter().map(|&v| v.into()).enumerate().find(|&(_, v)| wrong(v))
+    }
+    match tensor.data() {
+        Data::F32(values) => first(values, wrong),
+        Data::U32(values) => first(values, wrong),
+        Data::U8(values) => first(values, wrong),
+    }
+}
+
 /// A word for users whose samples have the channels where PyTorch has them.
 pub(super) fn advice(got: &[usize], want: &Shape) -> &'static str {
     match *want.dims() {
@@ -120,12 +132,21 @@ impl Model {
         let (got, want) = (data.image_shape(), self.network.input()?);
         want.expect_dtype("input", DType::F32)?;
         let want = &want.shape;
-        if got == *want {
-            Ok(())
-        } else {
+        if got != *want {
             let advice = advice(got.dims(), want);
-            Err(Error::invalid("image shape", got, format!("{want}, the model's input{advice}")).at(data.name()))
+            return Err(Error::invalid("image shape", got, format!("{want}, the model's input{advice}")).at(data.name()));
         }
+        let Some(rows) = self.network.inputs[0].rows else { return Ok(()) };
+        let [scale, offset] = [data.scale(), data.offset()].map(f64::from);
+        let is_row = |v: f64| {
+            let v = v * scale + offset;
+            v >= 0.0 && v < rows as f64 && v.fract() == 0.0
+        };
+        let Some((i, value)) = find(data.images(), |v| !is_row(v)) else { return Ok(()) };
+        let what = format!("sample {}", i / want.elements());
+        let scaled = if (scale, offset) == (1.0, 0.0) { String::new() } else { format!(", times {scale} plus {offset}") };
+        let want = format!("whole numbers from 0 to {}", rows - 1);
+        Err(Error::invalid(what, format!("{value}{scaled}"), want).at(data.name()))
     }
 
     /// Moves the data set to the device if it isn't there yet and is small enough: half the largest binding, and no more than one

@@ -37,6 +37,12 @@ pub trait Layer: Debug + Send + Sync {
     /// # Errors
     /// [`Error::Invalid`] for an input or an option that the layer can't work with. The layer's name is put before it.
     fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> Result<Value>;
+
+    /// For a layer whose input is numbers of rows of a table: how many rows there are. Samples that the network reads from the host are then
+    /// held to be whole numbers below that, where they go into the layer as they are.
+    fn rows(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Penalties of a layer's weights, which training adds to the loss (Keras's `kernel_regularizer`).

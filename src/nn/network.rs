@@ -45,6 +45,8 @@ pub(crate) struct Port {
     pub name: String,
     /// Type of a sample, without the batch.
     pub ty: TensorType,
+    /// Samples are whole numbers below this.
+    pub rows: Option<usize>,
 }
 
 /// What a model is made of, without the parameters' values.
@@ -98,7 +100,7 @@ impl Network {
             let source = match &node.kind {
                 Kind::Input(ty) => {
                     let ty = TensorType::new(ty.dtype, ty.shape.clone().checked("input shape")?);
-                    inputs.push(Port { name: name(&mut names, INPUT), ty });
+                    inputs.push(Port { name: name(&mut names, INPUT), ty, rows: None });
                     Source::Input(inputs.len() - 1)
                 }
                 Kind::Entry(ty) => {
@@ -111,9 +113,12 @@ impl Network {
                     let again = known.is_some();
                     let name = known.unwrap_or_else(|| name(&mut names, layer.type_name()));
                     given.insert(identity(layer), name.clone());
-                    let inputs = node.inputs.iter().map(|input| sources[&Arc::as_ptr(input)]).collect();
+                    let read: Vec<Source> = node.inputs.iter().map(|input| sources[&Arc::as_ptr(input)]).collect();
+                    if let ([Source::Input(i)], Some(rows)) = (&read[..], layer.rows()) {
+                        inputs[*i].rows = Some(inputs[*i].rows.map_or(rows, |least: usize| least.min(rows)));
+                    }
                     let (layer, init, trainable) = (Arc::clone(layer), *init, *trainable);
-                    layers.push(Named { name, layer, inputs, init, trainable, again });
+                    layers.push(Named { name, layer, inputs: read, init, trainable, again });
                     Source::Layer(layers.len() - 1)
                 }
             };

@@ -1,6 +1,6 @@
 //! What a model makes of images.
 
-use super::feed::{Source, add_batch, advice};
+use super::feed::{Source, add_batch, advice, find};
 use super::model::{Ports, Program};
 use super::network::Port;
 use super::parameters::Pages;
@@ -220,8 +220,8 @@ fn check_batch(samples: &Tensor, port: &Port, only: bool) -> Result<()> {
         return Err(Error::invalid(what, &got, format!("{} [n{}]{advice}", got.dtype, dims(want.dims()))));
     }
     got.shape.clone().checked(what)?;
-    let Data::F32(values) = samples.data() else { return Ok(()) };
-    if let Some(i) = values.iter().position(|x| !x.is_finite()) {
+    let is_row = |v: f64| port.rows.is_none_or(|rows| v >= 0.0 && v < rows as f64 && v.fract() == 0.0);
+    if let Some((i, value)) = find(samples, |v| !v.is_finite() || !is_row(v)) {
         let (sample, rest) = (i / want.elements(), i % want.elements());
         let mut index: Vec<String> = Vec::new();
         let mut len = want.elements();
@@ -231,7 +231,8 @@ fn check_batch(samples: &Tensor, port: &Port, only: bool) -> Result<()> {
             len = stride;
         }
         let what = if only { "image" } else { what };
-        return Err(Error::invalid(format!("{what} {sample} at [{}]", index.join(", ")), values[i], "a finite number"));
+        let want = port.rows.map_or("a finite number".to_string(), |rows| format!("a whole number from 0 to {}", rows - 1));
+        return Err(Error::invalid(format!("{what} {sample} at [{}]", index.join(", ")), value, want));
     }
     Ok(())
 }

@@ -8,8 +8,8 @@ use crate::ops::gather_rows::GatherRows;
 use crate::ops::view::View;
 
 /// A trained vector for each of a vocabulary's numbers. Input `[n, ..]`, whole numbers from 0 to below `vocabulary`, output `[n, .., width]`;
-/// parameter `weight` `[vocabulary, width]`. A number that isn't one of them gives a vector of NaN, so that training stops at it, and
-/// nothing outside the table is read.
+/// parameter `weight` `[vocabulary, width]`. Samples with other numbers are refused where the layer reads the network's input; what other
+/// layers make that isn't such a number gives a vector of NaN, and nothing outside the table is read.
 ///
 /// Initial values are Glorot-uniform unless set; Keras's default is uniform to 0.05, PyTorch's standard normal.
 #[derive(Clone, Debug)]
@@ -35,6 +35,10 @@ impl Embedding {
 impl Layer for Embedding {
     fn type_name(&self) -> &'static str {
         "embedding"
+    }
+
+    fn rows(&self) -> Option<usize> {
+        Some(self.vocabulary)
     }
 
     fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> Result<Value> {
