@@ -172,7 +172,11 @@ fn what_depends_on_states_alone_is_made_once() {
         block_on(runtime.set_state("w", &tensor([3.0; 4]))).unwrap();
         expect(&mut runtime, 7.0, 2);
         expect(&mut runtime, 7.0, 1);
-        block_on(runtime.run(training, &[(gradient, &ones), (hyper, &Tensor::f32([HYPER], vec![1.0, 0.0, 0.0, 0.0, 1.0, 1.0]).unwrap())])).unwrap();
+        block_on(
+            runtime
+                .run(training, &[(gradient, &ones), (hyper, &Tensor::f32([HYPER], vec![1.0, 0.0, 0.0, 0.0, 1.0, 1.0]).unwrap())]),
+        )
+        .unwrap();
         expect(&mut runtime, 5.0, 2);
         expect(&mut runtime, 5.0, 1);
         let mut names = Vec::new();

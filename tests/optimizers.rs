@@ -80,11 +80,7 @@ fn ten_steps() {
         ("rmsprop", Box::new(RmsProp::new(0.01)), false),
         ("rmsprop_momentum", Box::new(RmsProp::new(0.01).rho(0.9).momentum(0.9)), false),
         ("rmsprop_centered", Box::new(RmsProp::new(0.01).rho(0.9).centered()), false),
-        (
-            "rmsprop_centered_momentum",
-            Box::new(RmsProp::new(0.01).rho(0.9).centered().momentum(0.9).weight_decay(0.05)),
-            false,
-        ),
+        ("rmsprop_centered_momentum", Box::new(RmsProp::new(0.01).rho(0.9).centered().momentum(0.9).weight_decay(0.05)), false),
         ("adadelta", Box::new(Adadelta::new(1.0).rho(0.9).weight_decay(0.05)), false),
         ("adam", Box::new(Adam::new(0.01).weight_decay(0.05)), false),
         ("adam_amsgrad", Box::new(Adam::new(0.01).betas(0.9, 0.5).amsgrad()), false),

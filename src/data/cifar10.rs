@@ -127,7 +127,8 @@ fn check_label(path: &Path, image: usize, label: u64) -> Result<u32> {
 }
 
 fn read_labels(path: &Path) -> Result<Vec<u32>> {
-    let labels: Vec<u64> = serde_json::from_slice(&bytes(path)?).map_err(|e| Error::file(path, format!("no list of labels: {e}")))?;
+    let labels: Vec<u64> =
+        serde_json::from_slice(&bytes(path)?).map_err(|e| Error::file(path, format!("no list of labels: {e}")))?;
     labels.into_iter().enumerate().map(|(i, label)| check_label(path, i, label)).collect()
 }
 
@@ -144,7 +145,10 @@ fn read_sheet(path: &Path) -> Result<Vec<u8>> {
 
 #[cfg(not(feature = "png"))]
 fn read_sheet(path: &Path) -> Result<Vec<u8>> {
-    Err(Error::file(path, "this program was built without the feature `png`, which reads sheets; CIFAR-10's binary files need none"))
+    Err(Error::file(
+        path,
+        "this program was built without the feature `png`, which reads sheets; CIFAR-10's binary files need none",
+    ))
 }
 
 #[cfg(test)]

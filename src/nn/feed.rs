@@ -96,10 +96,7 @@ impl DataPorts {
             DataPorts::Indices(port) => vec![(port, Tensor::u32([n], indices.to_vec())?)],
             DataPorts::Samples { images, targets } => {
                 let shape = data.image_shape().with_batch(n);
-                vec![
-                    (images, Tensor::f32(shape, data.batch_images(indices)?)?),
-                    (targets, data.batch_targets(indices)?),
-                ]
+                vec![(images, Tensor::f32(shape, data.batch_images(indices)?)?), (targets, data.batch_targets(indices)?)]
             }
         })
     }

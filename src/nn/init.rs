@@ -68,9 +68,11 @@ impl Init {
         };
         match self {
             Init::Constant(value) if !value.is_finite() => Err(Error::invalid("initial value", value, "a finite number")),
-            Init::Uniform { low, high } if !(low.is_finite() && high.is_finite() && low <= high) => {
-                Err(Error::invalid("range of initial values", format!("{low} to {high}"), "two finite numbers, the lower one first"))
-            }
+            Init::Uniform { low, high } if !(low.is_finite() && high.is_finite() && low <= high) => Err(Error::invalid(
+                "range of initial values",
+                format!("{low} to {high}"),
+                "two finite numbers, the lower one first",
+            )),
             Init::Normal { deviation } | Init::TruncatedNormal { deviation } => {
                 positive("deviation of initial values", deviation)
             }
@@ -98,7 +100,9 @@ impl Init {
                 (0..n).map(|_| (low + stream.uniform() * (high - low)) as f32).collect()
             }
             Init::Normal { deviation } => normal(f64::from(deviation).powi(2)),
-            Init::TruncatedNormal { deviation } => (0..n).map(|_| (truncated(&mut stream) * f64::from(deviation)) as f32).collect(),
+            Init::TruncatedNormal { deviation } => {
+                (0..n).map(|_| (truncated(&mut stream) * f64::from(deviation)) as f32).collect()
+            }
             Init::Orthogonal { gain } => orthogonal(&mut stream, n / shape.last(), shape.last(), f64::from(gain)),
             Init::LecunNormal => normal(1.0 / fan_in),
             Init::LecunUniform => uniform(&mut stream, n, 3.0 / fan_in),

@@ -233,4 +233,3 @@ pub struct Epoch {
     /// Training images a second.
     pub images_per_second: f64,
 }
-

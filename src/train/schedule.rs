@@ -215,9 +215,10 @@ impl Schedule {
     /// The factor at a step of a schedule that `steps` steps went before. What counts epochs counts them from the beginning.
     fn after(&self, steps: u64, at: Place) -> f64 {
         match self {
-            Schedule::Step { .. } | Schedule::MultiStep { .. } | Schedule::Exponential { .. } | Schedule::CosineRestarts { .. } => {
-                self.factor(at)
-            }
+            Schedule::Step { .. }
+            | Schedule::MultiStep { .. }
+            | Schedule::Exponential { .. }
+            | Schedule::CosineRestarts { .. } => self.factor(at),
             _ => self.factor(Place { step: at.step - steps, n_steps: at.n_steps.saturating_sub(steps), ..at }),
         }
     }
@@ -288,6 +289,22 @@ mod tests {
         let restarts = Schedule::CosineRestarts { epochs: 1, growth: 1, last: 0.0 };
         let half = restarts.factor(Place { step: 15, n_steps: 100, epoch_steps: 10, reductions: 0 });
         assert!((half - 0.5).abs() < 1e-12);
+    }
+
+    /// PyTorch's `ReduceLROnPlateau` (tests/goldens/optimizers.py).
+    #[test]
+    fn plateau() {
+        let json: serde_json::Value = serde_json::from_str(include_str!("../../tests/goldens/optimizers.json")).unwrap();
+        let numbers =
+            |key: &str| json["schedules"][key].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect::<Vec<_>>();
+        let schedule = Schedule::Plateau { factor: 0.5, patience: 2 }.warm_up(0);
+        let mut plateau = Plateau::new();
+        for (loss, want) in numbers("plateau_losses").into_iter().zip(numbers("plateau")) {
+            let factor = schedule.factor(Place { step: 1, reductions: plateau.reductions, ..Place::default() });
+            assert!((factor - want).abs() < 1e-12, "{loss}: {factor}, want {want}");
+            plateau.observe(&schedule, loss);
+        }
+        assert!(plateau.reductions >= 2);
     }
 
     #[test]

@@ -350,7 +350,8 @@ impl Model {
     /// for them.
     fn pieces(&self, page: usize) -> Vec<(Range<usize>, bool)> {
         let all = self.layout.parameters.iter().flat_map(|p| p.pieces.iter().map(move |piece| (p, piece)));
-        let mut pieces: Vec<_> = all.filter(|(_, piece)| piece.page == page).map(|(p, piece)| (piece.offset, p.shape.rank() > 1)).collect();
+        let mut pieces: Vec<_> =
+            all.filter(|(_, piece)| piece.page == page).map(|(p, piece)| (piece.offset, p.shape.rank() > 1)).collect();
         pieces.sort_unstable();
         let ends: Vec<usize> = pieces.iter().skip(1).map(|(start, _)| *start).chain([self.layout.pages[page].len]).collect();
         pieces.into_iter().zip(ends).map(|((start, decays), end)| (start..end, decays)).collect()
@@ -450,7 +451,9 @@ impl Model {
                 Metric::MeanAbsoluteError => {
                     let values = match values {
                         Some(values) => values,
-                        None => return Err(Error::invalid("metric", "MeanAbsoluteError", "a loss of numbers, as MeanSquaredError")),
+                        None => {
+                            return Err(Error::invalid("metric", "MeanAbsoluteError", "a loss of numbers, as MeanSquaredError"));
+                        }
                     };
                     graph.node(ElementLoss::<AbsoluteError>::default(), &[outputs, values])?
                 }
