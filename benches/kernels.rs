@@ -14,13 +14,16 @@ use std::time::Instant;
 use striate::device::{Device, Runtime};
 use striate::graph::Graph;
 use striate::op::{NodeBuilder, Op, Value, sample};
+use striate::ops::binary::{Binary, Mul};
 use striate::ops::conv2d::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
 use striate::ops::dropout::Dropout;
+use striate::ops::group_norm::{GroupNorm, Grouping};
+use striate::ops::local_response_norm::LocalResponseNorm;
 use striate::ops::matmul::Matmul;
 use striate::ops::max_pool2d::{MaxPool2d, MaxPool2dGrad};
 use striate::ops::reduce::{Reduce, Reduction};
 use striate::ops::softmax_cross_entropy::SoftmaxCrossEntropy;
-use striate::ops::unary::{Relu, Unary};
+use striate::ops::unary::{Gelu, Relu, Unary};
 use striate::ops::update::{Adam, HYPER, Update};
 use striate::random::Seed;
 use striate::tensor::{DType, Padding, Shape, Tensor, TensorType, Window2d};
@@ -69,8 +72,20 @@ fn main() -> anyhow::Result<()> {
     let grad = MaxPool2dGrad { window, h_in: 24, w_in: 24 };
     cases.push(op("max_pool2d/24x24x64/gradient", grad, vec![TensorType::u32(pooled), f32s(pooled)]));
     cases.push(op("relu/24x24x64", Unary::<Relu>::new(), vec![large()]));
+    cases.push(op("gelu/24x24x64", Unary(Gelu), vec![large()]));
+    cases.push(op("mul/24x24x64", Binary::<Mul>::new(), vec![large(), large()]));
+    cases.push(op("mul/24x24x64_by_channel", Binary::<Mul>::new(), vec![large(), f32s([128, 1, 1, 64])]));
+    let c = f32s([64]);
+    for (name, grouping) in
+        [("layer", Grouping::layer(4, 1)), ("group_of_2", Grouping::channels(32)), ("instance", Grouping::channels(64))]
+    {
+        let norm = GroupNorm::new(grouping, 1e-5);
+        cases.push(op(format!("{name}_norm/24x24x64"), norm, vec![large(), c.clone(), c.clone()]));
+    }
+    let lrn = LocalResponseNorm { size: 5, alpha: 1e-4, beta: 0.75, k: 1.0 };
+    cases.push(op("local_response_norm/24x24x64", lrn, vec![large()]));
     cases.push(op("reduce/24x24x64_to_bias", Reduce { reduction: Reduction::Sum, axes: 0..3 }, vec![large()]));
-    let dropout = Dropout { rate: 0.25, seed: Seed(1), stream: 0 };
+    let dropout = Dropout { rate: 0.25, seed: Seed(1), stream: 0, spatial: false };
     cases.push(op("dropout/9216", dropout, vec![f32s([128, 9216]), TensorType::u32([1])]));
     let loss = SoftmaxCrossEntropy { label_smoothing: 0.0 };
     cases.push(op("softmax_cross_entropy/1000", loss, vec![f32s([128, 1000]), TensorType::u32([128])]));

@@ -13,7 +13,7 @@ const BY_B: bool = false;
 // dy where the one is chosen, half of it where both are equal; a NaN is chosen with whatever it meets.
 fn chosen(mine: vec4<f32>, other: vec4<f32>, dy: vec4<f32>) -> vec4<f32> {
     let ordered = !(nan_lanes(mine) | nan_lanes(other));
-    let lost = select(mine < other, mine > other, vec4<bool>(OPERATION == 5u));
+    let lost = select((mine < other), (mine > other), vec4<bool>(OPERATION == 5u));
     let y = select(dy, vec4<f32>(0.0), lost & ordered);
     return select(y, 0.5 * dy, (mine == other) & ordered);
 }
@@ -23,7 +23,7 @@ fn gradient(a: vec4<f32>, b: vec4<f32>, dy: vec4<f32>) -> vec4<f32> {
     switch OPERATION {
         case 4u: {
             if (BY_B) {
-                let nowhere = a == ZERO & b >= ZERO;
+                let nowhere = (a == ZERO) & (b >= ZERO);
                 let log_a = select(log(a), vec4<f32>(not_a_number()), a < ZERO);
                 return select(dy * (general_power(a, b) * log_a), ZERO, nowhere);
             }

@@ -1,6 +1,9 @@
 // y = x * scale where the random word of the element is at least threshold, else 0. x, y: any shape, equal; step: [1]. Element e
-// has word e % 4 of pcg4d(e / 4, step, stream, seed), the same bits as src/ops/dropout.rs. An invocation an Element
-// (shared/elements_*), workgroups in a linear grid. Op: Dropout, src/ops/dropout.rs.
+// has word e % 4 of pcg4d(e / 4, step, stream, seed), the same bits as src/ops/dropout.rs. SPATIAL: x [n, .., c], and all elements of
+// channel c in sample n have the word of element n * c_len + c. An invocation an Element (shared/elements_*; SPATIAL: vec4 if c is a
+// multiple of 4), workgroups in a linear grid. Op: Dropout, src/ops/dropout.rs.
+
+const SPATIAL: bool = false;
 
 struct Params {
     n: u32, // Elements
@@ -8,6 +11,8 @@ struct Params {
     seed: u32,
     threshold: u32,
     scale: f32,
+    sample: u32, // Elements of a sample
+    channels: u32, // Elements of its last axis
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -25,7 +30,11 @@ fn main(
     if (i >= params.n) {
         return;
     }
-    let four = pcg4d(vec4<u32>(i * LANES / 4u, step[0], params.stream, params.seed));
-    let words = select(vec4<u32>(four[i & 3u]), four, LANES == 4u);
+    var e = i;
+    if (SPATIAL) {
+        e = quotient(i, params.sample) * params.channels + (i - quotient(i, params.channels) * params.channels);
+    }
+    let four = pcg4d(vec4<u32>(e * LANES / 4u, step[0], params.stream, params.seed));
+    let words = select(vec4<u32>(four[e & 3u]), four, LANES == 4u);
     y[i] = narrow(select(vec4<f32>(0.0), widen(x[i]) * params.scale, words >= vec4<u32>(params.threshold)));
 }

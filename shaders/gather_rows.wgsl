@@ -1,4 +1,4 @@
-// y[i, ...] = data[indices[i], ...] * scale + offset. data: [n_rows, ...] of u8 (four to a word), f32 or u32; indices: [n];
+// y[i, ...] = data[indices[i], ...] * scale + offset. data: [n_rows, ...] of u8 (four to a word), f32 or u32; indices: [n] (shared/row_number);
 // y: [n, ...] f32, or u32 for u32. A row that doesn't exist gives `missing`. data and y are bound as words, so that copies and
 // NaN keep their bits. An invocation an element of y, workgroups in a linear grid. Op: GatherRows, src/ops/gather_rows.rs.
 
@@ -28,7 +28,7 @@ fn main(
     if (i >= params.n) {
         return;
     }
-    let row_ix = indices[i / params.row_len];
+    let row_ix = row_number(indices[i / params.row_len], params.n_rows);
     if (row_ix >= params.n_rows) {
         y[i] = params.missing;
         return;

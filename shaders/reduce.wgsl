@@ -1,8 +1,13 @@
-// y[o, b, i] = factor * sum over l in block b of x[o, l, i]. x: [outer, len, inner], y: [outer, n_blocks, inner]. Inner counts
+// y[o, b, i] = factor * sum over l in block b of x[o, l, i]; or of their squares, or the root of that; or the largest or smallest. x: [outer, len, inner], y: [outer, n_blocks, inner]. Inner counts
 // Elements (shared/elements_*; vec4 if inner is a multiple of 4). A workgroup takes one block for several o and i: its invocations
 // are lanes_outer x lanes_len x lanes_inner (powers of two, inner fastest, so that neighbours load neighbours). Lanes along len add
 // up their share, iterations at most, then a tree in workgroup memory adds up the lanes. Workgroups in a linear grid: o, block, i.
 // Op: Reduce, src/ops/reduce.rs.
+
+const LARGEST: bool = false; // rather than the sum
+const NEGATIVE: bool = false; // of -x, and the negative of that: the smallest
+const SQUARES: bool = false;
+const ROOT: bool = false;
 
 struct Params {
     outer: u32,
@@ -21,6 +26,34 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> y: array<Element>;
 
 var<workgroup> sh_sum: array<vec4<f32>, 256>;
+
+fn term(x: vec4<f32>) -> vec4<f32> {
+    if (NEGATIVE) {
+        return -x;
+    }
+    if (SQUARES) {
+        return x * x;
+    }
+    return x;
+}
+
+// By bits: a NaN is above everything.
+fn join(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+    if (LARGEST) {
+        return select(a, b, order_key(bitcast<vec4<u32>>(b)) > order_key(bitcast<vec4<u32>>(a)));
+    }
+    return a + b;
+}
+
+fn result(sum: vec4<f32>) -> vec4<f32> {
+    if (NEGATIVE) {
+        return -sum;
+    }
+    if (ROOT) {
+        return sqrt(sum);
+    }
+    return params.factor * sum;
+}
 
 @compute @workgroup_size(256)
 fn main(
@@ -44,20 +77,24 @@ fn main(
 
     var sum = vec4<f32>(0.0);
     if (inside) {
+        if (LARGEST) {
+            // Of the first one there may be two.
+            sum = term(widen(x[o * params.len * params.inner + i]));
+        }
         let first = block_ix * params.block_len;
         let end = min(first + params.block_len, params.len);
         for (var l = first + lane_len; l < end; l += lanes_len) {
-            sum += widen(x[(o * params.len + l) * params.inner + i]);
+            sum = join(sum, term(widen(x[(o * params.len + l) * params.inner + i])));
         }
     }
     sh_sum[local_ix] = sum;
     for (var step = lanes_len >> 1u; step > 0u; step = step >> 1u) {
         workgroupBarrier();
         if (lane_len < step) {
-            sh_sum[local_ix] += sh_sum[local_ix + (step << params.lanes_inner_log2)];
+            sh_sum[local_ix] = join(sh_sum[local_ix], sh_sum[local_ix + (step << params.lanes_inner_log2)]);
         }
     }
     if (inside && lane_len == 0u) {
-        y[(o * params.n_blocks + block_ix) * params.inner + i] = narrow(params.factor * sh_sum[local_ix]);
+        y[(o * params.n_blocks + block_ix) * params.inner + i] = narrow(result(sh_sum[local_ix]));
     }
 }

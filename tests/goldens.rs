@@ -13,14 +13,22 @@ use striate::graph::{Graph, Plan};
 use striate::op::{Buf, NodeBuilder, Op, UNIT, Value, gamma};
 use striate::ops::avg_pool2d::AvgPool2d;
 use striate::ops::batch_norm::{BatchNorm, BatchNormInference};
-use striate::ops::binary::{Add, Binary, Mul};
-use striate::ops::conv2d::Conv2d;
+use striate::ops::binary::{self, Add, Binary, Mul};
+use striate::ops::conv2d::{Conv2d, Conv2dGradInput};
+use striate::ops::gather_rows::GatherRows;
+use striate::ops::group_norm::{GroupNorm, Grouping};
+use striate::ops::local_response_norm::LocalResponseNorm;
+use striate::ops::lp_pool2d::LpPool2d;
 use striate::ops::matmul::Matmul;
 use striate::ops::max_pool2d::MaxPool2d;
-use striate::ops::reduce::{Reduce, Reduction};
+use striate::ops::reduce::{Reduce, Reduction, reduce};
+use striate::ops::resample2d::{Corners, Resample2d, Sampling};
 use striate::ops::running_update::RunningUpdate;
+use striate::ops::slice::{Pad, PadAxis, Slice, SliceRange};
 use striate::ops::softmax_cross_entropy::SoftmaxCrossEntropy;
-use striate::ops::unary::{Relu, Unary};
+use striate::ops::transpose::Transpose;
+use striate::ops::unary::{self, Relu, Unary};
+use striate::ops::view::View;
 use striate::tensor::{Padding, Shape, TensorType, Window2d};
 
 /// An array of the file.
@@ -62,10 +70,30 @@ struct Case {
     results: Vec<(String, Value, Array)>,
     /// Largest `|x|` and `|dy|`.
     scale: [f64; 2],
+    /// Whether a resampling copies elements.
+    copies: bool,
 }
 
 fn pair(json: &Json) -> [usize; 2] {
     [json[0].as_u64().unwrap() as usize, json[1].as_u64().unwrap() as usize]
+}
+
+fn numbers(json: &Json) -> Vec<usize> {
+    json.as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect()
+}
+
+fn sampling(params: &Json) -> Sampling {
+    let before = pair(&params["before"]);
+    match params["sampling"].as_str().unwrap() {
+        "nearest" => Sampling::Nearest(Corners::Asymmetric),
+        "nearest-exact" => Sampling::Nearest(Corners::HalfPixel),
+        "bilinear" => Sampling::Linear(Corners::HalfPixel),
+        "bilinear-align" => Sampling::Linear(Corners::Align),
+        "adaptive" => Sampling::Mean,
+        "replicate" => Sampling::Edge { before },
+        "reflect" => Sampling::Reflect { before },
+        other => panic!("{other} has no test"),
+    }
 }
 
 fn window(params: &Json) -> Window2d {
@@ -79,7 +107,8 @@ fn window(params: &Json) -> Window2d {
 impl Case {
     fn new(json: &Json) -> Case {
         let op = json["op"].as_str().unwrap().to_string();
-        let name = format!("{op}/{}", json["name"].as_str().unwrap());
+        let function = json["name"].as_str().unwrap();
+        let name = format!("{op}/{function}");
         let params = &json["params"];
         let mut graph = Graph::new();
         let mut feeds = Vec::new();
@@ -105,6 +134,8 @@ impl Case {
             (vec![("x", x)], loss)
         } else {
             let mut wrt = vec![("x", x)];
+            // Inputs without a gradient.
+            let mut others = Vec::new();
             let node: Arc<dyn Op> = match op.as_str() {
                 "batch_norm" => {
                     for key in ["gamma", "beta"] {
@@ -118,12 +149,61 @@ impl Case {
                     }
                     Arc::new(Conv2d::new(window(params), params["groups"].as_u64().unwrap() as usize))
                 }
+                "conv2d_grad_input" => {
+                    for key in ["w", "b"] {
+                        wrt.push((key, input(&mut graph, key, array(key).tensor())));
+                    }
+                    let size = Array::read(&json["outputs"]["y"]).shape;
+                    Arc::new(Conv2dGradInput::new(window(params), params["groups"].as_u64().unwrap() as usize, size))
+                }
+                "gather_rows" => {
+                    others.push(input(&mut graph, "indices", array("indices").indices()));
+                    Arc::new(GatherRows::default())
+                }
+                "resample2d" => Arc::new(Resample2d { size: pair(&params["size"]), sampling: sampling(params) }),
+                "lp_pool2d" => Arc::new(LpPool2d { window: window(params), p: params["p"].as_f64().unwrap() as f32 }),
+                "transpose" => Arc::new(Transpose::new(numbers(&params["permutation"]))),
+                "pad" => {
+                    let sides = numbers(&params["before"]).into_iter().zip(numbers(&params["after"])).enumerate();
+                    let axes = sides.map(|(axis, (before, after))| PadAxis::around(axis, before, after)).collect();
+                    Arc::new(Pad { axes, value: params["value"].as_f64().unwrap() as f32 })
+                }
+                "slice" => {
+                    let [start, len, step] = ["start", "len", "step"].map(|key| numbers(&params[key]));
+                    let range = |axis| SliceRange { axis, start: start[axis], len: len[axis], step: step[axis] as isize };
+                    Arc::new(Slice { ranges: (0..start.len()).map(range).collect() })
+                }
                 "max_pool2d" => Arc::new(MaxPool2d { window: window(params) }),
-                "avg_pool2d" => Arc::new(AvgPool2d { window: window(params), count_include_pad: false }),
+                "avg_pool2d" => {
+                    let count_include_pad = params["count_include_pad"].as_bool().unwrap_or(false);
+                    Arc::new(AvgPool2d { window: window(params), count_include_pad })
+                }
+                "group_norm" => {
+                    for key in ["gamma", "beta"] {
+                        wrt.push((key, input(&mut graph, key, array(key).tensor())));
+                    }
+                    let groups = params["groups"].as_u64().unwrap() as usize;
+                    let grouping = if groups == 0 { Grouping::layer(4, 1) } else { Grouping::channels(groups) };
+                    Arc::new(GroupNorm::new(grouping, params["epsilon"].as_f64().unwrap()))
+                }
+                "local_response_norm" => {
+                    let [alpha, beta, k] = ["alpha", "beta", "k"].map(|key| params[key].as_f64().unwrap());
+                    Arc::new(LocalResponseNorm { size: params["size"].as_u64().unwrap() as usize, alpha, beta, k })
+                }
+                "unary" => unary_op(function),
+                "binary" => {
+                    wrt.push(("b", input(&mut graph, "b", array("b").tensor())));
+                    binary_op(function)
+                }
+                "reduce" => Arc::new(View::reshape(array("x").shape)),
                 other => panic!("{other} has no test"),
             };
-            let values: Vec<Value> = wrt.iter().map(|(_, v)| *v).collect();
-            let made = graph.add(node, &values).unwrap();
+            let values: Vec<Value> = wrt.iter().map(|(_, v)| *v).chain(others).collect();
+            let mut made = graph.add(node, &values).unwrap();
+            if op == "reduce" {
+                let axes: Vec<usize> = params["axes"].as_array().unwrap().iter().map(|a| a.as_u64().unwrap() as usize).collect();
+                made = vec![reduce(&mut graph, made[0], reduction(function), &axes, false).unwrap()];
+            }
             let y = made[0];
             // The gradient of sum(y * dy) by y is dy.
             let dy = input(&mut graph, "dy", dy.tensor());
@@ -155,7 +235,8 @@ impl Case {
             let ty = TensorType::f32(want.shape.clone());
             assert_eq!(graph.info(*v).ty, ty, "{name}, {key}");
         }
-        Case { name, op, graph, feeds, results, scale }
+        let copies = params["sampling"].as_str().is_some_and(|mode| !mode.starts_with("bilinear") && mode != "adaptive");
+        Case { name, op, graph, feeds, results, scale, copies }
     }
 
     fn values(&self) -> Vec<Value> {
@@ -176,8 +257,20 @@ impl Case {
                 let (.., want) = self.results.iter().find(|(key, ..)| key == what).unwrap();
                 1e-4 * want.largest()
             }
+            // Weights of 5 roundings a side, sums of up to 4 by 4; the gradient adds up at most 4 by 4 elements, by shares of at most 1.
+            ("resample2d", "y") if !self.copies => gamma(20) * x,
+            ("resample2d", _) if !self.copies => gamma(20) * 16.0 * dy,
+            // Powers and roots of up to 9 elements, as large as the largest: relative to their sum, a logarithm's 2^-21 and an
+            // exponential's 3 units, several times. The gradient's shares are at most 1, of at most 9 windows.
+            ("lp_pool2d", "y") => gamma(64) * 9.0 * x,
+            ("lp_pool2d", _) => gamma(64) * 9.0 * dy,
             ("avg_pool2d", "y") => gamma(16) * x,
             ("avg_pool2d", _) => gamma(16) * 4.0 * dy,
+            // Long formulas too, to whose bounds parity holds them.
+            ("unary" | "binary" | "reduce" | "group_norm" | "local_response_norm", what) => {
+                let (.., want) = self.results.iter().find(|(key, ..)| key == what).unwrap();
+                1e-5 * want.largest()
+            }
             ("softmax_cross_entropy", "gradient by x") => 32.0 * UNIT,
             ("softmax_cross_entropy", _) => 32.0 * UNIT * (1.0 + 2.0 * x),
             _ => 0.0,
@@ -196,11 +289,62 @@ impl Case {
     }
 }
 
+/// The function of a case of "unary".
+fn unary_op(name: &str) -> Arc<dyn Op> {
+    match name {
+        "leaky_relu" => Arc::new(Unary(unary::LeakyRelu { slope: 0.25 })),
+        "elu" => Arc::new(Unary(unary::Elu { alpha: 0.75, scale: 1.0 })),
+        "selu" => Arc::new(Unary(unary::Elu::selu())),
+        "gelu" => Arc::new(Unary(unary::Gelu)),
+        "gelu_tanh" => Arc::new(Unary(unary::GeluTanh)),
+        "silu" => Arc::new(Unary(unary::Silu)),
+        "mish" => Arc::new(Unary(unary::Mish)),
+        "softplus" => Arc::new(Unary(unary::Softplus)),
+        "softsign" => Arc::new(Unary(unary::Softsign)),
+        "hard_sigmoid" => Arc::new(Unary(unary::HardSigmoid::default())),
+        "hard_swish" => Arc::new(Unary(unary::HardSwish)),
+        "clip" => Arc::new(Unary(unary::Clip { low: -1.5, high: 2.25 })),
+        "exp" => Arc::new(Unary(unary::Exp)),
+        "abs" => Arc::new(Unary(unary::Abs)),
+        "log" => Arc::new(Unary(unary::Log)),
+        "sqrt" => Arc::new(Unary(unary::Sqrt)),
+        "reciprocal" => Arc::new(Unary(unary::Reciprocal)),
+        "pow" => Arc::new(Unary(unary::Pow { exponent: 1.75 })),
+        other => panic!("{other} has no test"),
+    }
+}
+
+/// The function of a case of "binary".
+fn binary_op(name: &str) -> Arc<dyn Op> {
+    match name {
+        "sub" => Arc::new(Binary::<binary::Sub>::new()),
+        "mul" => Arc::new(Binary::<binary::Mul>::new()),
+        "div" => Arc::new(Binary::<binary::Div>::new()),
+        "power" => Arc::new(Binary::<binary::Pow>::new()),
+        "min" => Arc::new(Binary::<binary::Min>::new()),
+        "max" => Arc::new(Binary::<binary::Max>::new()),
+        "prelu" => Arc::new(Binary::<binary::Prelu>::new()),
+        other => panic!("{other} has no test"),
+    }
+}
+
+/// What a case of "reduce" makes.
+fn reduction(name: &str) -> Reduction {
+    match name {
+        "sum" => Reduction::Sum,
+        "mean" => Reduction::Mean,
+        "max" => Reduction::Max,
+        "min" => Reduction::Min,
+        "l2" => Reduction::L2,
+        other => panic!("{other} has no test"),
+    }
+}
+
 fn cases() -> Vec<Case> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/ops.json");
     let json: Json = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let cases: Vec<Case> = json.as_array().unwrap().iter().map(Case::new).collect();
-    assert!(cases.len() >= 22);
+    assert!(cases.len() >= 56);
     cases
 }
 

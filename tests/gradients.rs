@@ -12,8 +12,10 @@ use striate::graph::{Graph, Plan};
 use striate::op::{Buf, Case, NodeBuilder, Value, sample};
 use striate::ops;
 use striate::ops::binary::{Add, Binary, Mul};
+use striate::ops::conv2d::Conv2d;
 use striate::ops::scale::Scale;
-use striate::tensor::TensorType;
+use striate::ops::unary::{Gelu, Unary};
+use striate::tensor::{TensorType, Window2d};
 
 /// Relative to the slope, or to the largest slope by the same tensor where that is small.
 const RTOL: f64 = 1e-6;
@@ -202,6 +204,29 @@ fn fusion_changes_no_gradient() {
     for &v in &gradients {
         assert_eq!(plain.fetch(v), fused.fetch(v));
     }
+}
+
+/// A convolution takes an activation whose gradient reads its input in inference alone, and no sum with what is repeated.
+#[test]
+fn what_a_gradient_reads_is_not_fused_away() {
+    let mut g = Graph::new();
+    let x = g.input("x", TensorType::f32([2, 5, 5, 3])).unwrap();
+    let w = g.input("w", TensorType::f32([3, 3, 3, 4])).unwrap();
+    let shift = g.input("shift", TensorType::f32([4])).unwrap();
+    let conv = |g: &mut Graph| g.node(Conv2d::new(Window2d::new([3, 3]), 1), &[x, w]).unwrap();
+    for (training, fused) in [(false, 1), (true, 0)] {
+        let mut g = g.clone();
+        let y = conv(&mut g);
+        let y = g.node(Unary(Gelu), &[y]).unwrap();
+        let gradient = if training { g.gradients(y, &[w]).unwrap() } else { Vec::new() };
+        let n_nodes = g.nodes().len();
+        g.fuse(&[&[y][..], &gradient].concat());
+        assert_eq!(n_nodes - g.nodes().len(), fused);
+    }
+    let y = conv(&mut g);
+    let y = g.node(Binary::<Add>::new(), &[y, shift]).unwrap();
+    g.fuse(&[y]);
+    assert_eq!(g.nodes().len(), 2);
 }
 
 /// A value in the middle that is asked for together with one above it, and one on which the loss doesn't depend.

@@ -1,8 +1,12 @@
 //! Networks that branch, as users write them, and the zoo's.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may stop at what they don't expect.
 
-use striate::nn::{Add, BatchNorm, Clip, Conv2d, Dense, DepthwiseConv2d, MaxPool2d, Net, Outputs, Sequential};
+use striate::nn::{
+    Add, BatchNorm, Clip, Conv2d, Dense, DepthwiseConv2d, Elu, GeluTanh, LayerNorm, MaxPool2d, Net, Outputs, Prelu, Reduce,
+    Sequential, Sub,
+};
 use striate::op::sample;
+use striate::ops::reduce::Reduction;
 use striate::tensor::Padding;
 use striate::{Device, Seed, Tensor, zoo};
 
@@ -81,6 +85,54 @@ fn layers_of_the_vocabulary() {
             assert!((y - want).abs() < 1e-6, "{y} {want}");
         }
     }
+}
+
+#[test]
+fn activations_norms_and_joins() {
+    let shape = |net: Net| net.build(&Device::cpu(), Seed(1)).unwrap().output_shape().dims().to_vec();
+    let x = || Net::input([5, 3, 4]);
+    let activated = x().leaky_relu(0.3).prelu().elu().selu().gelu().silu().mish().hard_swish().hard_sigmoid().softsign();
+    assert_eq!(shape(activated.layer(GeluTanh).layer(Prelu::new().shared().slope(0.1))), [5, 3, 4]);
+    assert_eq!(shape(x().layer_norm().group_norm(2).instance_norm().layer(LayerNorm::new().axes(3)).lrn(5)), [5, 3, 4]);
+    let counts = |net: Net| net.summary().unwrap().parameters();
+    assert_eq!(counts(x().layer_norm()), 8);
+    assert_eq!(counts(x().layer(LayerNorm::new().axes(3))), 120);
+    assert_eq!(counts(x().group_norm(2).instance_norm().lrn(3)), 16);
+    assert_eq!((counts(x().prelu()), counts(x().layer(Prelu::new().shared()))), (4, 1));
+    assert_eq!(shape(x().layer(Reduce::new(Reduction::Max, [1, -1]))), [3]);
+    assert_eq!(shape(x().layer(Reduce::new(Reduction::L2, [-1]).keep_dims())), [5, 3, 1]);
+    let [a, b] = [x().relu(), x().relu()];
+    let (a, b) = (&a, &a.sub(&b.mul(&a)).max(&a).min(&b));
+    assert!(refusal(&a.add(b)).starts_with("inputs of the network: got several"));
+
+    // Squeeze and excitation: a factor a channel, from the means of the channels.
+    let x = x();
+    let net = x.mul(&x.global_avg_pool2d().sigmoid());
+    let images = sample::normal(3, [2, 5, 3, 4]);
+    for y in [net, x.mul(&x.layer(Reduce::new(Reduction::Mean, [1, 2]).keep_dims()).sigmoid())] {
+        let y = y.build(&Device::cpu(), Seed(1)).unwrap().predict(&images).unwrap();
+        let (x, y) = (images.as_f32().unwrap(), y.as_f32().unwrap());
+        for i in 0..120 {
+            let (sample, channel) = (i / 60, i % 4);
+            let mean = x[sample * 60..][..60].iter().skip(channel).step_by(4).sum::<f32>() / 15.0;
+            assert!((y[i] - x[i] / (1.0 + (-mean).exp())).abs() < 1e-6, "{i}: {}", y[i]);
+        }
+    }
+}
+
+#[test]
+fn options_out_of_range_are_named() {
+    let x = || Net::input([5, 3, 4]);
+    assert!(refusal(&x().leaky_relu(-1.0)).starts_with("leaky_relu: slope: got -1, want 0 or more"));
+    assert!(refusal(&x().layer(Elu::new(f64::NAN))).starts_with("elu: alpha: got NaN"));
+    assert!(refusal(&x().group_norm(3)).starts_with("group_norm: groups: got 3, want a divisor of the 4 channels"));
+    assert!(refusal(&x().layer(LayerNorm::new().axes(4))).starts_with("layer_norm: axes: got 4, want 1 to 3"));
+    assert!(refusal(&x().layer(LayerNorm::new().epsilon(0.0))).contains("epsilon: got 0"));
+    assert!(refusal(&Net::input([4]).instance_norm()).contains("2 or more values in a group"));
+    assert!(refusal(&x().lrn(0)).contains("size: got 0"));
+    assert!(refusal(&x().layer(Reduce::new(Reduction::Sum, [3, 4]))).starts_with("reduce: axis: got 4"));
+    let x = x();
+    assert!(refusal(&Net::join(&[&x, &x, &x], Sub)).starts_with("sub: inputs: got 3"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use striate::cpu;
 use striate::device::Device;
 use striate::graph::{Graph, Plan};
 use striate::nn::{Mode, Net};
-use striate::op::{Buf, NodeBuilder, Value};
+use striate::op::{Buf, Value};
 use striate::ops::binary::{Binary, Mul};
 use striate::ops::reduce::{Reduce, Reduction};
 use striate::random::pcg4d;

@@ -2,7 +2,8 @@
 // kernel's `term(row, i, center)`, where center is what its `center_of(i)` gives for a channel, loaded once for all rows. A workgroup takes one block of rows for some channels: its invocations are lanes_rows x lanes_c (powers
 // of two, c fastest, so that neighbours load neighbours). A lane adds up its share of the rows, then a tree in workgroup memory adds
 // up the lanes. Workgroups in a linear grid: block, channels.
-// Imported by: batch_norm_sums, batch_norm_statistics, batch_norm_grad_sums, batch_norm_grad_parameters.
+// Imported by: batch_norm_sums, batch_norm_statistics, batch_norm_grad_sums, batch_norm_grad_parameters,
+// group_norm_grad_parameters, group_norm_grad_total.
 
 struct Params {
     rows: u32,
@@ -16,6 +17,9 @@ struct Params {
     inverse_len: f32, // 1 / elements of a channel
     correction: f32,
     epsilon: f32,
+    pixels: u32, // rows of a sample, where statistics are a sample's and a group's
+    n_groups: u32,
+    per_group: u32, // channels
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

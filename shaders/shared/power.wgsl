@@ -28,7 +28,7 @@ fn general_power(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     return select(y, vec4<f32>(1.0), b == ZERO);
 }
 
-const LARGEST_PRODUCT: f32 = 16.0;
+const LARGEST_PRODUCT: f32 = 4.0;
 
 // a^b for one b: of a whole one a product.
 fn power(a: vec4<f32>, b: f32) -> vec4<f32> {

@@ -52,12 +52,12 @@ pub trait Real:
     fn sqrt(self) -> Self;
     /// Absolute value.
     fn abs(self) -> Self;
+    /// `P(X > self)`, X standard normal, of 0 or more.
+    fn normal_tail(self) -> Self;
     /// The larger one; NaN if either is.
     fn max(self, other: Self) -> Self;
     /// -1, 0 or 1; NaN of a NaN.
     fn sign(self) -> Self;
-    /// `P(X > self)`, X standard normal, of 0 or more.
-    fn normal_tail(self) -> Self;
     /// Whether this is a NaN.
     fn is_nan(self) -> bool;
     /// Whether this is neither a NaN nor infinite.
@@ -106,6 +106,9 @@ macro_rules! real {
             fn abs(self) -> Self {
                 <$t>::abs(self)
             }
+            fn normal_tail(self) -> Self {
+                $normal_tail(self)
+            }
             fn max(self, other: Self) -> Self {
                 if self >= other || <$t>::is_nan(self) { self } else { other }
             }
@@ -117,9 +120,6 @@ macro_rules! real {
                 } else {
                     self
                 }
-            }
-            fn normal_tail(self) -> Self {
-                $normal_tail(self)
             }
             fn is_nan(self) -> bool {
                 <$t>::is_nan(self)

@@ -263,6 +263,11 @@ macro_rules! layer_methods {
             $this.layer(AvgPool2d::new(size))
         }
 
+        /// Adds an [`LpPool2d`] whose stride is its size.
+        pub fn lp_pool2d($($receiver)+, p: f32, size: impl Into<Size2>) -> Self {
+            $this.layer(LpPool2d::new(p, size))
+        }
+
         /// Adds an [`AdaptiveAvgPool2d`].
         pub fn adaptive_avg_pool2d($($receiver)+, size: impl Into<Size2>) -> Self {
             $this.layer(AdaptiveAvgPool2d::new(size))
@@ -291,6 +296,21 @@ macro_rules! layer_methods {
         /// Adds a [`BatchNorm`] with Keras's defaults.
         pub fn batch_norm($($receiver)+) -> Self {
             $this.layer(BatchNorm::new())
+        }
+
+        /// Adds a [`LayerNorm`] over the last axis, with Keras's defaults.
+        pub fn layer_norm($($receiver)+) -> Self {
+            $this.layer(LayerNorm::new())
+        }
+
+        /// Adds a [`GroupNorm`] of so many groups, with Keras's defaults.
+        pub fn group_norm($($receiver)+, groups: usize) -> Self {
+            $this.layer(GroupNorm::new(groups))
+        }
+
+        /// Adds an [`InstanceNorm`], with PyTorch's defaults.
+        pub fn instance_norm($($receiver)+) -> Self {
+            $this.layer(InstanceNorm::new())
         }
 
         /// Adds an [`Lrn`] over `size` channels, with PyTorch's defaults.
@@ -383,6 +403,46 @@ macro_rules! layer_methods {
             $this.layer(Flatten)
         }
 
+        /// Adds a [`SpatialDropout`].
+        pub fn spatial_dropout($($receiver)+, rate: f32) -> Self {
+            $this.layer(SpatialDropout::new(rate))
+        }
+
+        /// Adds a [`Reshape`]: a sample's shape, without the batch.
+        pub fn reshape($($receiver)+, shape: impl Into<Vec<isize>>) -> Self {
+            $this.layer(Reshape::new(shape))
+        }
+
+        /// Adds a [`Permute`]: axes are counted from 1, behind the batch.
+        pub fn permute($($receiver)+, order: impl Into<Vec<usize>>) -> Self {
+            $this.layer(Permute::new(order))
+        }
+
+        /// Adds a [`Slice`]: a range of an axis, counted from 0, the batch, or back from -1, the last.
+        pub fn slice($($receiver)+, axis: isize, range: std::ops::Range<usize>) -> Self {
+            $this.layer(Slice::new(axis, range))
+        }
+
+        /// Adds a [`Crop2d`]: so many rows and columns less on each side.
+        pub fn crop2d($($receiver)+, size: impl Into<Size2>) -> Self {
+            $this.layer(Crop2d::new(size))
+        }
+
+        /// Adds a [`Pad`]: so many rows and columns of zeros on each side.
+        pub fn zero_pad2d($($receiver)+, size: impl Into<Size2>) -> Self {
+            $this.layer(Pad::images(size))
+        }
+
+        /// Adds a [`ChannelShuffle`].
+        pub fn channel_shuffle($($receiver)+, groups: usize) -> Self {
+            $this.layer(ChannelShuffle::new(groups))
+        }
+
+        /// Adds an [`Embedding`].
+        pub fn embedding($($receiver)+, vocabulary: usize, width: usize) -> Self {
+            $this.layer(Embedding::new(vocabulary, width))
+        }
+
         /// Adds a [`Dropout`].
         pub fn dropout($($receiver)+, rate: f32) -> Self {
             $this.layer(Dropout::new(rate))
@@ -458,6 +518,19 @@ impl Net {
     /// `Net::join(&[&a, &b], Concat::new().axis(1))`.
     pub fn concat(inputs: &[&Net]) -> Net {
         Net::join(inputs, Concat::new())
+    }
+
+    /// Cuts the output along an axis (0 is the batch, -1 the last) into parts of these sizes, which together are all of it, as PyTorch's
+    /// `split`. Each part begins with a [`Slice`].
+    pub fn split(&self, axis: isize, sizes: &[usize]) -> Vec<Net> {
+        let total = sizes.iter().fold(0, |sum: usize, &size| sum.saturating_add(size));
+        let mut start: usize = 0;
+        let part = |&size: &usize| {
+            let first = start;
+            start = start.saturating_add(size);
+            self.layer(Slice::part(axis, first..start, total))
+        };
+        sizes.iter().map(part).collect()
     }
 
     /// Names the last layer, before anything else reads it; without it, layers are called `conv2d`, `conv2d_1`, ... as in Keras. Names

@@ -573,7 +573,9 @@ fn cases<R: BinaryRow>() -> Vec<Case> {
         Case::new("one", op(), pair(1, &[1, 1])),
         Case::new("scalar_workgroups", op(), pair(3, &[3, 5, 7, 5])),
         Case::new("vec4_workgroups", op(), pair(5, &[2, 11, 5, 12])),
-        Case::new("positive", op(), vec![sample::positive(9, [4, 9]), sample::positive(10, [4, 9])]),
+        // Quotients by numbers near 0 are too steep for finite differences.
+        Case::new("positive", op(), vec![sample::positive(9, [4, 9]), sample::positive(10, [4, 9])])
+            .differentiable_by(if R::POSITIVE { &[] } else { &[0, 1] }),
         Case::new("random_11", op(), pair(11, &[6, 13])),
         Case::new("special", op(), special().to_vec()).differentiable_by(&[]),
     ];

@@ -80,13 +80,20 @@ fn single_precision(op: &str, case: &Case) {
 }
 
 /// Evaluates nodes as they are added.
-struct Tape {
+#[derive(Default)]
+pub struct Tape {
     types: Vec<TensorType>,
     values: Vec<Oracle>,
 }
 
 impl Tape {
-    fn push(&mut self, ty: TensorType, value: Oracle) -> Value {
+    /// What a value is.
+    pub fn value(&self, v: Value) -> &Oracle {
+        &self.values[v.0 as usize]
+    }
+
+    /// Adds a value.
+    pub fn push(&mut self, ty: TensorType, value: Oracle) -> Value {
         self.types.push(ty);
         self.values.push(value);
         Value(self.types.len() as u32 - 1)
@@ -112,7 +119,7 @@ fn gradient(op: &str, case: &Case) {
     let output_types = case.op.infer(&types).unwrap();
     let mut random = Stream::new(Seed(99), 0);
     let weights: Vec<f64> = (0..y[0].real().len()).map(|_| random.normal()).collect();
-    let mut tape = Tape { types: Vec::new(), values: Vec::new() };
+    let mut tape = Tape::default();
     let xs: Vec<_> = case.inputs.iter().map(|t| tape.push(t.tensor_type(), Oracle::from_tensor(t))).collect();
     let ys: Vec<_> = output_types.iter().zip(y).map(|(t, y)| tape.push(t.clone(), y)).collect();
     let mut dys = vec![None; ys.len()];
@@ -124,7 +131,7 @@ fn gradient(op: &str, case: &Case) {
     for &input in &case.differentiable {
         let dx = dxs[input].unwrap_or_else(|| panic!("{op}/{}: no gradient by input {input}", case.name));
         assert_eq!(tape.type_of(dx), &types[input]);
-        let dx = tape.values[dx.0 as usize].real();
+        let dx = tape.value(dx).real();
         let mut inputs: Vec<_> = case.inputs.iter().map(Oracle::from_tensor).collect();
         // A sample of the elements: each costs two runs.
         for i in (0..dx.len()).step_by(dx.len().div_ceil(40)) {

@@ -1,17 +1,34 @@
 //! Tensors side by side along an axis.
 
 use crate::error::{Error, Result};
-use crate::linalg::Real;
+use crate::linalg::{Real, for_each_chunk};
 use crate::op::{Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, moved_bytes, sample};
-use crate::ops::columns::{Axis, COPY_COLUMNS, Columns, CopyColumns, join, special, with_len};
 use crate::ops::slice::Slice;
-use crate::tensor::{DType, TensorType};
+use crate::ops::strided::{Axis, COPY_STRIDED, StridedCopy, special};
+use crate::tensor::{DType, Shape, TensorType};
+use std::mem;
 
 /// One or more f32 tensors `[.., d_i, ..]`, equal but for the axis, to f32 `[.., sum of d_i, ..]`, in the order of the inputs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Concat {
     /// The axis.
     pub axis: usize,
+}
+
+/// `shape` with `len` elements along `axis`.
+fn with_len(shape: &Shape, axis: usize, len: usize) -> Shape {
+    let mut dims = shape.dims().to_vec();
+    dims[axis] = len;
+    dims.into()
+}
+
+impl Concat {
+    /// The rows and columns of a tensor seen as a matrix whose rows run over the axis and all that follow it: inputs lie side by side in
+    /// the output's rows.
+    fn matrix(&self, shape: &Shape) -> [usize; 2] {
+        let (rows, columns) = shape.dims().split_at(self.axis);
+        [rows, columns].map(|dims| dims.iter().product())
+    }
 }
 
 impl Op for Concat {
@@ -27,8 +44,12 @@ impl Op for Concat {
         for (i, ty) in inputs.iter().enumerate() {
             let name = format!("input {i}");
             ty.expect_dtype(&name, DType::F32)?;
-            let d = Axis::of(&ty.shape, self.axis, &name)?.len;
-            if with_len(&first.shape, self.axis, d) != ty.shape {
+            let shape = ty.shape.clone().checked(&name)?;
+            let Some(&d) = shape.dims().get(self.axis) else {
+                let want = format!("one of the {} axes of {name}, which is {shape}", shape.rank());
+                return Err(Error::invalid("axis", self.axis, want));
+            };
+            if self.axis >= first.shape.rank() || with_len(&first.shape, self.axis, d) != ty.shape {
                 let want = format!("the shape of input 0, {}, but for axis {}", first.shape, self.axis);
                 return Err(Error::invalid(name, &ty.shape, want));
             }
@@ -44,7 +65,7 @@ impl Op for Concat {
         for i in 0..g.n_inputs() {
             let len = g.type_of(g.x(i)).shape.dims()[self.axis];
             if g.wants(i) {
-                let dx = g.node(Slice { axis: self.axis, start, len }, &[dy])?;
+                let dx = g.node(Slice::along(self.axis, start, len), &[dy])?;
                 g.set(i, dx);
             }
             start += len;
@@ -53,12 +74,13 @@ impl Op for Concat {
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
-        let y = Axis::checked(&r.y(0).shape, self.axis);
+        let [rows, row_len] = self.matrix(&r.y(0).shape);
         let mut y_start = 0;
         // A dispatch an input: any number of inputs stays within the bindings of a kernel.
         for i in 0..r.inputs().len() {
-            let len = Axis::checked(&r.x(i).shape, self.axis).columns();
-            CopyColumns { rows: y.rows, len, x_len: len, y_len: y.columns(), x_start: 0, y_start }.record(r, i);
+            let [_, len] = self.matrix(&r.x(i).shape);
+            let axes = [Axis::whole(rows, len as isize, row_len), Axis::whole(len, 1, 1)];
+            StridedCopy::new(axes, 0, y_start, 0.0).record(r, i);
             y_start += len;
         }
         Ok(())
@@ -71,18 +93,37 @@ impl Op for Concat {
 
 impl Cpu for Concat {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
-        let columns = |i| {
-            let len = Axis::checked(args.x_shape(i), self.axis).columns();
-            Columns::Of { x: args.x(i), row_len: len, start: 0, len }
-        };
-        let pieces: Vec<_> = (0..args.n_inputs()).map(columns).collect();
+        let pieces: Vec<_> = (0..args.n_inputs()).map(|i| (args.x(i), self.matrix(args.x_shape(i))[1])).collect();
         join(args.y(0), &pieces);
     }
 }
 
+/// Writes `y`, whose rows are those of the pieces, matrices of so many columns, side by side.
+fn join<T: Real>(y: &mut [T], pieces: &[(&[T], usize)]) {
+    let (mut starts, mut row_len) = (Vec::with_capacity(pieces.len()), 0);
+    for &(_, len) in pieces {
+        starts.push(row_len);
+        row_len += len;
+    }
+    for_each_chunk(y, |at, mut y| {
+        let (mut row, mut column) = (at / row_len, at % row_len);
+        let mut p = starts.partition_point(|&start| start <= column) - 1;
+        while !y.is_empty() {
+            let ((x, len), skipped) = (pieces[p], column - starts[p]);
+            let n = (len - skipped).min(y.len());
+            let (to, rest) = mem::take(&mut y).split_at_mut(n);
+            to.copy_from_slice(&x[row * len + skipped..][..n]);
+            (y, column, p) = (rest, column + n, p + 1);
+            if column == row_len {
+                (row, column, p) = (row + 1, 0, 0);
+            }
+        }
+    });
+}
+
 /// The list's entry.
 pub static DECLARATIONS: &[Declaration] =
-    &[Declaration { name: "concat", no_gradient: None, shaders: &[&COPY_COLUMNS], cases }];
+    &[Declaration { name: "concat", no_gradient: None, shaders: &[&COPY_STRIDED], cases }];
 
 fn cases() -> Vec<Case> {
     let op = |axis| Concat { axis };
@@ -121,6 +162,21 @@ mod tests {
     #[test]
     fn cases_hold() {
         check::declarations(DECLARATIONS);
+    }
+
+    /// Many chunks, with boundaries at odd places.
+    #[test]
+    fn pieces_are_joined_over_chunks() {
+        let (rows, lens) = (4001, [7, 12, 1]);
+        let pieces: Vec<Vec<f64>> =
+            lens.iter().enumerate().map(|(p, len)| (0..rows * len).map(|i| (i * 3 + p) as f64).collect()).collect();
+        let mut y = vec![f64::NAN; rows * 20];
+        let views: Vec<(&[f64], usize)> = pieces.iter().zip(lens).map(|(x, len)| (x.as_slice(), len)).collect();
+        join(&mut y, &views);
+        for (row, y) in y.chunks_exact(20).enumerate() {
+            let parts = [&y[..7], &y[7..19], &y[19..]];
+            assert!(parts.iter().zip(&views).all(|(y, (x, len))| *y == &x[row * len..][..*len]), "row {row}");
+        }
     }
 
     #[test]

@@ -301,6 +301,13 @@ fn cases() -> Vec<Case> {
         let inputs = vec![sample::normal(20, [9, 600]), sample::normal(21, [600, 7]), sample::normal(22, [7])];
         cases.push(Case { name: "split_bias_tanh".to_string(), op, inputs, differentiable: Vec::new() });
     }
+    // One with an attribute, and one whose value needs many operations.
+    let others = [super::unary::activation::<super::unary::LeakyRelu>(), super::unary::activation::<super::unary::Gelu>()];
+    for (f, name) in others.into_iter().zip(["leaky_relu", "gelu"]) {
+        let Some(op) = Matmul::default().with_activation(f) else { continue };
+        let inputs = vec![sample::normal(23, [9, 30]), sample::normal(24, [30, 12])];
+        cases.push(Case { name: name.to_string(), op, inputs, differentiable: Vec::new() });
+    }
     let relu = super::unary::activation::<super::unary::Relu>();
     for (name, [m, n, k], bias) in
         [("residual", [40, 36, 20], false), ("bias_residual_odd", [33, 35, 18], true), ("split_bias_residual", [9, 12, 700], true)]

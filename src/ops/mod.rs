@@ -3,14 +3,15 @@
 use crate::op::Declaration;
 
 mod broadcasting;
+mod channel_sums;
 #[cfg(test)]
 pub(crate) mod check;
-mod columns;
 mod elements;
 pub mod gemm;
 mod pool_window;
 mod row_reduction;
 mod running_error;
+mod strided;
 
 /// Declares the modules and the list. A module has a `DECLARATIONS`, with one entry an op.
 macro_rules! ops {
@@ -26,6 +27,7 @@ macro_rules! ops {
 
 ops! {
     accuracy,
+    argmax,
     avg_pool2d,
     batch_norm,
     binary,
@@ -36,9 +38,11 @@ ops! {
     dropout,
     fill,
     gather_rows,
+    group_norm,
     label_mean,
     local_response_norm,
     losses,
+    lp_pool2d,
     matmul,
     max_pool2d,
     pack,
@@ -50,6 +54,7 @@ ops! {
     softmax,
     softmax_cross_entropy,
     track,
+    transpose,
     trust_ratio,
     unary,
     update,

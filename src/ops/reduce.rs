@@ -1,14 +1,20 @@
-//! Sums and means over a run of axes, and their inverse, which repeats a tensor over new axes.
+//! Sums, means, extremes and norms over axes, and the inverse of the first two, which repeats a tensor over new axes.
 
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_row, map_indices};
 use crate::op::{
-    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, TINY,
-    UNIT, expect_inputs, moved_bytes, sample, shader,
+    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, NodeBuilder, Op, Recorder, Source, TINY, UNIT, Value,
+    expect_inputs, gamma, moved_bytes, sample, shader,
 };
+use crate::ops::binary::{Binary, Div, Equal, Mul};
 use crate::ops::elements::Elements;
-use crate::tensor::{DType, Shape, TensorType};
+use crate::ops::max_pool2d::ORDER;
+use crate::ops::running_error::Running;
+use crate::ops::unary::{Clip, Unary};
+use crate::ops::view::View;
+use crate::tensor::{DType, Shape, Tensor, TensorType};
 use std::ops::Range;
+use std::sync::Arc;
 
 static REDUCE: Source = shader!("reduce");
 static BROADCAST: Source = shader!("broadcast");
@@ -20,14 +26,22 @@ pub enum Reduction {
     Sum,
     /// Their mean.
     Mean,
+    /// The largest; NaN if there is one. Equal ones share the gradient evenly, as in PyTorch's `amax`.
+    Max,
+    /// The smallest; NaN if there is one. Equal ones share the gradient evenly.
+    Min,
+    /// The root of the sum of their squares, which overflows where a square does. The gradient where it is 0 is 0.
+    L2,
 }
 
 impl Reduction {
     fn factor(self, len: usize) -> f64 {
-        match self {
-            Reduction::Sum => 1.0,
-            Reduction::Mean => 1.0 / len as f64,
-        }
+        if self == Reduction::Mean { 1.0 / len as f64 } else { 1.0 }
+    }
+
+    /// Whether `a` is rather the result than `b`.
+    fn wins<T: Real>(self, a: T, b: T) -> bool {
+        (if self == Reduction::Min { a < b } else { a > b }) || a.is_nan() && !b.is_nan()
     }
 }
 
@@ -55,10 +69,17 @@ fn without(shape: &Shape, axes: &Range<usize>) -> Shape {
     [&dims[..axes.start], &dims[axes.end..]].concat().into()
 }
 
-/// Sum or mean over adjacent axes: f32 `[.., axes, ..]` to the shape without them, `[]` if none is left.
+/// `shape` with 1 in the place of these axes.
+fn with_ones(shape: &Shape, axes: &Range<usize>) -> Shape {
+    let mut dims = shape.dims().to_vec();
+    dims[axes.clone()].fill(1);
+    dims.into()
+}
+
+/// A reduction over adjacent axes: f32 `[.., axes, ..]` to the shape without them, `[]` if none is left.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Reduce {
-    /// Sum or mean.
+    /// What is made of the elements.
     pub reduction: Reduction,
     /// The axes, `first .. last + 1`.
     pub axes: Range<usize>,
@@ -71,7 +92,7 @@ impl Reduce {
     }
 
     /// The ops that, one after the other, reduce any set of axes, in any order; one for each run of adjacent axes. The mean over
-    /// several runs is the mean of means, as all have the same length.
+    /// several runs is the mean of means, as all have the same length. Equal extremes share the gradient run by run.
     pub fn each(reduction: Reduction, axes: &[usize]) -> Vec<Reduce> {
         let mut axes = axes.to_vec();
         axes.sort_unstable();
@@ -80,6 +101,40 @@ impl Reduce {
         let runs = axes.chunk_by(|a, b| a + 1 == *b).rev();
         runs.map(|run| Reduce { reduction, axes: run[0]..run[0] + run.len() }).collect()
     }
+
+    /// The gradient of an extreme or a norm.
+    fn gradient_by_comparison(&self, g: &mut Gradient<'_>) -> Result<Value> {
+        let x = g.x(0);
+        let kept = View::reshape(with_ones(&g.type_of(x).shape, &self.axes));
+        let [y, dy] = [g.y(0), g.dy0()?];
+        let [y, dy] = [g.node(kept.clone(), &[y])?, g.node(kept.clone(), &[dy])?];
+        if self.reduction == Reduction::L2 {
+            // x dy / y; where y is 0, so is x. No other y is below the least, as squares of less are 0 in single precision.
+            let least = g.node(Unary(Clip { low: 1e-20, ..Clip::default() }), &[y])?;
+            let share = g.node(Binary::<Div>::new(), &[dy, least])?;
+            return g.node(Binary::<Mul>::new(), &[x, share]);
+        }
+        let equal = g.node(Binary::<Equal>::new(), &[x, y])?;
+        let count = g.node(Reduce { reduction: Reduction::Sum, axes: self.axes.clone() }, &[equal])?;
+        let count = g.node(kept, &[count])?;
+        let share = g.node(Binary::<Div>::new(), &[dy, count])?;
+        g.node(Binary::<Mul>::new(), &[equal, share])
+    }
+}
+
+/// Adds the nodes that reduce `x` over any axes, in any order; with `keep_dims` each stays, with a length of 1.
+///
+/// # Errors
+/// [`Error::Invalid`] for an axis that `x` doesn't have, and for an `x` that isn't f32.
+pub fn reduce(graph: &mut dyn NodeBuilder, x: Value, reduction: Reduction, axes: &[usize], keep_dims: bool) -> Result<Value> {
+    let mut y = x;
+    let mut kept = graph.type_of(x).shape.dims().to_vec();
+    for reduce in Reduce::each(reduction, axes) {
+        let run = reduce.axes.clone();
+        y = graph.add(Arc::new(reduce), &[y])?[0];
+        kept[run].fill(1);
+    }
+    if keep_dims { Ok(graph.add(Arc::new(View::reshape(kept)), &[y])?[0]) } else { Ok(y) }
 }
 
 /// One pass of the kernel: `[outer, len, inner]` to `[outer, n_blocks, inner]`.
@@ -126,13 +181,19 @@ impl Op for Reduce {
 
     fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
         let shape = g.type_of(g.x(0)).shape;
-        let dy = g.dy0()?;
-        let dx = g.node(Broadcast { reduction: self.reduction, axes: self.axes.clone(), shape }, &[dy])?;
+        let dx = match self.reduction {
+            Reduction::Sum | Reduction::Mean => {
+                let dy = g.dy0()?;
+                g.node(Broadcast { reduction: self.reduction, axes: self.axes.clone(), shape }, &[dy])?
+            }
+            Reduction::Max | Reduction::Min | Reduction::L2 => self.gradient_by_comparison(g)?,
+        };
         g.set(0, dx);
         Ok(())
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
+        let is_l2 = self.reduction == Reduction::L2;
         let run = Run::new(&r.x(0).shape, &self.axes)?;
         let e = Elements::aligned(r.x(0).elements(), run.inner);
         let inner = e.count(run.inner);
@@ -157,14 +218,20 @@ impl Op for Reduce {
                 ("factor", factor.into()),
             ];
             let grid = r.linear_grid(pass.n_groups);
-            r.dispatch(e.kernel(&REDUCE, &[]), &[from], &[to], &params, grid);
+            let kernel = e.kernel(&REDUCE, &[&ORDER]).set("Bits", "vec4<u32>");
+            let kernel = kernel
+                .set("LARGEST", matches!(self.reduction, Reduction::Max | Reduction::Min))
+                .set("NEGATIVE", self.reduction == Reduction::Min)
+                .set("SQUARES", is_l2 && from == Buffer::Input(0))
+                .set("ROOT", is_l2 && last);
+            r.dispatch(kernel, &[from], &[to], &params, grid);
             depth += pass.iterations + pass.lanes_len.ilog2() as usize;
             if last {
                 break;
             }
             (from, len) = (to, pass.n_blocks);
         }
-        // The factor of a mean: its own rounding and the product's.
+        // The factor of a mean: its own rounding and the product's. Or a square's.
         r.declare_depth(depth + 2);
         Ok(())
     }
@@ -174,7 +241,17 @@ impl Op for Reduce {
     }
 
     fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
-        b.sum_of_products(self)
+        match self.reduction {
+            Reduction::Sum | Reduction::Mean => b.sum_of_products(self),
+            // A comparison may take a denormal for 0.
+            Reduction::Max | Reduction::Min => Ok(b.each(|_, _| TINY)),
+            Reduction::L2 => {
+                // The sum of squares, of which each may be a denormal; then its root.
+                let len = b.inputs[0].real().len() / b.outputs[0].real().len();
+                let off = |sum: f64| gamma(b.depth) * sum + len as f64 * TINY;
+                Ok(b.each(|_, y| Running::new(y * y, off(y * y)).sqrt().error()))
+            }
+        }
     }
 }
 
@@ -182,26 +259,26 @@ impl Op for Reduce {
 /// stay short.
 const LEAF: usize = 32;
 
-/// Adds up the rows `[rows, inner]` into `sum`. `leaf` is scratch, as long as `sum`.
-fn add_rows<T: Real>(x: &[T], sum: &mut [T], leaf: &mut [T]) {
+/// Adds up `f` of the rows `[rows, inner]` into `sum`. `leaf` is scratch, as long as `sum`.
+fn add_rows<T: Real>(x: &[T], sum: &mut [T], leaf: &mut [T], f: impl Fn(T) -> T) {
     let inner = sum.len();
     sum.fill(T::ZERO);
     for rows in x.chunks(LEAF * inner) {
         leaf.fill(T::ZERO);
         for row in rows.chunks_exact(inner) {
-            leaf.iter_mut().zip(row).for_each(|(s, &x)| *s += x);
+            leaf.iter_mut().zip(row).for_each(|(s, &x)| *s += f(x));
         }
         sum.iter_mut().zip(leaf.iter()).for_each(|(s, &x)| *s += x);
     }
 }
 
-/// Adds up a contiguous row: eight lanes, so that it vectorises, then the lanes.
-fn add_elements<T: Real>(x: &[T]) -> T {
+/// Adds up `f` of a contiguous row: eight lanes, so that it vectorises, then the lanes.
+fn add_elements<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
     let (lanes, tail) = x.split_at(x.len() / 8 * 8);
     let (mut sum, mut leaf) = ([T::ZERO; 8], [T::ZERO; 8]);
-    add_rows(lanes, &mut sum, &mut leaf);
-    let [a, b, c, d, e, f, g, h] = sum;
-    ((a + b) + (c + d)) + ((e + f) + (g + h)) + tail.iter().copied().sum()
+    add_rows(lanes, &mut sum, &mut leaf, &f);
+    let [a, b, c, d, e, g, h, i] = sum;
+    ((a + b) + (c + d)) + ((e + g) + (h + i)) + tail.iter().map(|&x| f(x)).sum()
 }
 
 /// Adds up vectors in pairs.
@@ -219,55 +296,79 @@ pub(crate) fn add_pairs<T: Real>(mut parts: Vec<Vec<T>>) -> Vec<T> {
 
 /// Sum of all elements, in an order that depends on their number alone.
 pub(crate) fn sum<T: Real>(x: &[T]) -> T {
-    let parts = x.chunks(8 * LEAF * LEAF).map(|block| vec![add_elements(block)]).collect();
+    let parts = x.chunks(8 * LEAF * LEAF).map(|block| vec![add_elements(block, |x| x)]).collect();
     add_pairs(parts).first().copied().unwrap_or(T::ZERO)
 }
 
 impl Cpu for Reduce {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
+        let sum = |f: fn(T) -> T| {
+            move |x: &[T], y: &mut [T]| match y {
+                [y] => *y = add_elements(x, f),
+                y => add_rows(x, y, &mut vec![T::ZERO; y.len()], f),
+            }
+        };
+        let best = |x: &[T], y: &mut [T]| {
+            y.copy_from_slice(&x[..y.len()]);
+            for row in x.chunks_exact(y.len()) {
+                y.iter_mut().zip(row).for_each(|(y, &x)| *y = if self.reduction.wins(x, *y) { x } else { *y });
+            }
+        };
+        match self.reduction {
+            Reduction::Sum => self.run(args, sum(|x| x), add_pairs, |sum, _| sum),
+            Reduction::Mean => self.run(args, sum(|x| x), add_pairs, |sum, len| sum / T::from_f64(len as f64)),
+            Reduction::L2 => self.run(args, sum(|x| x * x), add_pairs, |sum, _| sum.sqrt()),
+            Reduction::Max | Reduction::Min => {
+                let join = |parts: Vec<Vec<T>>| {
+                    let mut joined = vec![T::ZERO; parts[0].len()];
+                    best(&parts.concat(), &mut joined);
+                    joined
+                };
+                self.run(args, best, join, |y, _| y);
+            }
+        }
+    }
+}
+
+impl Reduce {
+    /// `block` reduces rows to one, `join` results to one, `finish` makes the output of that and the number of elements.
+    fn run<T: Real>(
+        &self,
+        args: &mut CpuArgs<'_, T>,
+        block: impl Fn(&[T], &mut [T]) + Sync + Send,
+        join: impl Fn(Vec<Vec<T>>) -> Vec<T>,
+        finish: impl Fn(T, usize) -> T + Sync,
+    ) {
         let Ok(run) = Run::new(args.x_shape(0), &self.axes) else { unreachable!("infer checks the axes") };
         let (x, y) = (args.x(0), args.y(0));
         let slab = run.len * run.inner;
-        let scale = |y: &mut T| {
-            if self.reduction == Reduction::Mean {
-                *y /= T::from_f64(run.len as f64);
-            }
-        };
+        let finish_all = |y: &mut [T]| y.iter_mut().for_each(|y| *y = finish(*y, run.len));
         // A block of a slab is the piece of work of a thread.
         let block_len = (16 * 1024 / run.inner).clamp(LEAF, LEAF * LEAF) * run.inner;
         if slab <= block_len {
             for_each_row(y, run.inner, |o, y| {
-                let x = &x[o * slab..][..slab];
-                if run.inner == 1 {
-                    y[0] = add_elements(x);
-                } else {
-                    add_rows(x, y, &mut vec![T::ZERO; run.inner]);
-                }
-                y.iter_mut().for_each(scale);
+                block(&x[o * slab..][..slab], y);
+                finish_all(y);
             });
             return;
         }
         for (x, y) in x.chunks_exact(slab).zip(y.chunks_exact_mut(run.inner)) {
             let parts = map_indices(slab.div_ceil(block_len), |b| {
-                let x = &x[b * block_len..slab.min((b + 1) * block_len)];
-                if run.inner == 1 {
-                    return vec![add_elements(x)];
-                }
-                let mut sum = vec![T::ZERO; run.inner];
-                add_rows(x, &mut sum, &mut vec![T::ZERO; run.inner]);
-                sum
+                let mut part = vec![T::ZERO; run.inner];
+                block(&x[b * block_len..slab.min((b + 1) * block_len)], &mut part);
+                part
             });
-            y.copy_from_slice(&add_pairs(parts));
-            y.iter_mut().for_each(scale);
+            y.copy_from_slice(&join(parts));
+            finish_all(y);
         }
     }
 }
 
-/// The gradient of [`Reduce`]: repeats f32 `[..]` over new adjacent axes, giving `[.., axes, ..]`, and divides by their length for a
+/// The gradient of a [`Reduce`] that is a sum or a mean: repeats f32 `[..]` over new adjacent axes, giving `[.., axes, ..]`, and divides by their length for a
 /// mean.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Broadcast {
-    /// Which reduction it is the gradient of.
+    /// Which reduction it is the gradient of: the sum or the mean.
     pub reduction: Reduction,
     /// The new axes, as numbered in `shape`.
     pub axes: Range<usize>,
@@ -283,6 +384,9 @@ impl Op for Broadcast {
     fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
         expect_inputs(inputs, &["x"])?;
         let shape = self.shape.clone().checked("shape")?;
+        if !matches!(self.reduction, Reduction::Sum | Reduction::Mean) {
+            return Err(Error::invalid("reduction", format!("{:?}", self.reduction), "the sum or the mean"));
+        }
         Run::new(&shape, &self.axes)?;
         inputs[0].expect("x", &TensorType::f32(without(&shape, &self.axes)))?;
         Ok(vec![TensorType::f32(shape)])
@@ -310,11 +414,11 @@ impl Op for Broadcast {
     }
 
     fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
-        Ok(match self.reduction {
-            Reduction::Sum => b.exact(),
-            // The factor's rounding and the product's.
-            Reduction::Mean => b.each(|_, y| 2.1 * UNIT * y.abs() + TINY),
-        })
+        if self.reduction == Reduction::Sum {
+            return Ok(b.exact());
+        }
+        // The factor's rounding and the product's.
+        Ok(b.each(|_, y| 2.1 * UNIT * y.abs() + TINY))
     }
 }
 
@@ -323,8 +427,8 @@ impl Cpu for Broadcast {
         let Ok(run) = Run::new(&self.shape, &self.axes) else { unreachable!("infer checks the axes") };
         let x = args.x(0);
         let len = match self.reduction {
-            Reduction::Sum => T::ONE,
             Reduction::Mean => T::from_f64(run.len as f64),
+            _ => T::ONE,
         };
         for_each_row(args.y(0), run.inner, |row, y| {
             for (y, &x) in y.iter_mut().zip(&x[row / run.len * run.inner..]) {
@@ -353,7 +457,7 @@ pub static DECLARATIONS: &[Declaration] = &[
 fn reduce_cases() -> Vec<Case> {
     let sum = |axes| Reduce { reduction: Reduction::Sum, axes };
     let mean = |axes| Reduce { reduction: Reduction::Mean, axes };
-    vec![
+    let mut cases = vec![
         Case::new("one", sum(0..1), vec![sample::normal(1, [1])]),
         Case::new("one_by_one", mean(1..3), vec![sample::normal(2, [3, 1, 1, 5])]),
         Case::new("all", sum(0..3), vec![sample::normal(3, [3, 5, 7])]),
@@ -369,14 +473,38 @@ fn reduce_cases() -> Vec<Case> {
         Case::new("integers", sum(0..1), vec![sample::integers(13, [8_300], 100)]).differentiable_by(&[]),
         Case::new("nan", sum(1..2), vec![nan([2, 5, 4], 9)]).differentiable_by(&[]),
         Case::new("random_14", mean(1..3), vec![sample::normal(14, [4, 3, 13, 2])]),
-    ]
+    ];
+    use Reduction::{L2, Max, Min};
+    for (i, (name, reduction)) in [("max", Max), ("min", Min), ("l2", L2)].into_iter().enumerate() {
+        let seed = 20 + 10 * i as u64;
+        let case = |case: &str, axes, x: Tensor| Case::new(format!("{name}_{case}"), Reduce { reduction, axes }, vec![x]);
+        cases.extend([
+            case("one", 0..1, sample::distinct(seed, [1])),
+            case("images", 1..3, sample::distinct(seed + 1, [3, 7, 7, 20])),
+            case("rows", 1..2, sample::distinct(seed + 2, [31, 10])),
+            case("middle", 1..2, sample::distinct(seed + 3, [7, 11, 6])),
+            case("all", 0..3, sample::distinct(seed + 4, [3, 5, 7])),
+            case("two_passes", 0..1, sample::normal(seed + 5, [20_011])).differentiable_by(&[]),
+            case("two_passes_of_4", 0..1, sample::normal(seed + 6, [9_001, 4])).differentiable_by(&[]),
+            case("negative", 1..2, sample::integers(seed + 7, [9, 17], 3)).differentiable_by(&[]),
+            case("nan", 1..2, nan([2, 5, 4], 9)).differentiable_by(&[]),
+            case("infinite", 0..1, infinite()).differentiable_by(&[]),
+        ]);
+    }
+    cases
 }
 
-fn nan(shape: impl Into<Shape>, at: usize) -> crate::tensor::Tensor {
+/// Infinities and zeros of both signs.
+fn infinite() -> Tensor {
+    let values = [f32::NEG_INFINITY, f32::INFINITY, 0.0, f32::NEG_INFINITY, -1.0, -0.0, f32::NEG_INFINITY, f32::INFINITY, -0.0];
+    Tensor::f32([3, 3], values.to_vec()).unwrap_or_else(|_| unreachable!("made to fit"))
+}
+
+fn nan(shape: impl Into<Shape>, at: usize) -> Tensor {
     let shape = shape.into();
     let mut data = vec![1.0; shape.elements()];
     data[at] = f32::NAN;
-    crate::tensor::Tensor::f32(shape, data).unwrap_or_else(|_| unreachable!("made to fit"))
+    Tensor::f32(shape, data).unwrap_or_else(|_| unreachable!("made to fit"))
 }
 
 fn broadcast_cases() -> Vec<Case> {
@@ -405,7 +533,7 @@ mod tests {
 
     #[test]
     fn agrees_with_plain_loops() {
-        for case in reduce_cases().into_iter().filter(|c| c.name != "nan") {
+        for case in reduce_cases().into_iter().filter(|c| !c.name.contains("nan") && !c.name.contains("infinite")) {
             let x = case.inputs[0].as_f32().unwrap();
             let shape = case.inputs[0].shape();
             let op = (case.op.as_ref() as &dyn std::any::Any).downcast_ref::<Reduce>().unwrap();
@@ -413,8 +541,13 @@ mod tests {
             let got = check::outputs(&case);
             for o in 0..run.outer {
                 for i in 0..run.inner {
-                    let all: f64 = (0..run.len).map(|l| f64::from(x[(o * run.len + l) * run.inner + i])).sum();
-                    let want = all * op.reduction.factor(run.len);
+                    let all = (0..run.len).map(|l| f64::from(x[(o * run.len + l) * run.inner + i]));
+                    let want = match op.reduction {
+                        Reduction::Sum | Reduction::Mean => all.sum::<f64>() * op.reduction.factor(run.len),
+                        Reduction::Max => all.fold(f64::MIN, f64::max),
+                        Reduction::Min => all.fold(f64::MAX, f64::min),
+                        Reduction::L2 => all.map(|x| x * x).sum::<f64>().sqrt(),
+                    };
                     let got = got[0].real()[o * run.inner + i];
                     assert!((got - want).abs() <= 1e-11 * want.abs().max(1.0), "{}: {got} {want}", case.name);
                 }
@@ -472,6 +605,30 @@ mod tests {
         }
         assert_eq!((types[0].shape.dims(), values), (&[3][..], vec![60.0, 92.0, 124.0]));
         assert!(Reduce::each(Reduction::Mean, &[]).is_empty());
+    }
+
+    /// The gradient by `x` where that by the result is 6.
+    fn gradient_of(reduction: Reduction, x: &[f64]) -> Vec<f64> {
+        let mut graph = crate::ops::check::Tape::default();
+        let ty = TensorType::f32([x.len()]);
+        let op = Reduce::all(reduction, 1);
+        let y = run_f64(&op, std::slice::from_ref(&ty), &[View::Real(x)]).unwrap();
+        let x = graph.push(ty, crate::op::Oracle::Real(x.to_vec()));
+        let y = graph.push(TensorType::f32([]), y[0].clone());
+        let dy = graph.push(TensorType::f32([]), crate::op::Oracle::Real(vec![6.0]));
+        let (xs, ys, dys) = ([x], [y], [Some(dy)]);
+        let mut g = Gradient::new(&mut graph, &xs, &ys, &dys, &[true]);
+        op.gradient(&mut g).unwrap();
+        let dx = g.finish()[0].unwrap();
+        graph.value(dx).real().to_vec()
+    }
+
+    #[test]
+    fn equal_extremes_share_the_gradient_and_a_norm_of_0_has_none() {
+        assert_eq!(gradient_of(Reduction::Max, &[1.0, 3.0, -2.0, 3.0, 3.0]), [0.0, 2.0, 0.0, 2.0, 2.0]);
+        assert_eq!(gradient_of(Reduction::Min, &[1.0, 3.0, -2.0, 3.0]), [0.0, 0.0, 6.0, 0.0]);
+        assert_eq!(gradient_of(Reduction::L2, &[0.0, 0.0]), [0.0, 0.0]);
+        assert_eq!(gradient_of(Reduction::L2, &[0.0, -4.0]), [0.0, -6.0]);
     }
 
     #[test]

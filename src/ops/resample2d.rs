@@ -103,7 +103,7 @@ impl Axis {
             return Err(Error::invalid(format!("size ({side})"), 0, "at least 1"));
         }
         // Positions times twice a length must fit in an i32.
-        if (len + 1).saturating_mul(out + 1) >= 1 << 30 {
+        if (len + 1).saturating_mul(out.saturating_add(1)) >= 1 << 30 {
             return Err(Error::invalid(format!("size ({side})"), out, format!("a product with the input's {len} below 2^30")));
         }
         let (i, o) = (len as i64, out as i64);
@@ -162,6 +162,42 @@ impl Axis {
         }
     }
 
+    /// The most elements of the input that one of the output is made of, or a few more.
+    fn most_taps(&self) -> usize {
+        match self.kind {
+            Kind::Nearest | Kind::Reflect => 1,
+            Kind::Linear => 2,
+            Kind::Mean => (self.len / self.out + 2).min(self.len),
+        }
+    }
+
+    /// The number of elements of the output that have element `i` of the input, as the shader finds them.
+    fn n_users(&self, i: usize) -> usize {
+        let (i, out) = (i as i64, self.out as i64);
+        let ceil = |n: i64| (n.max(0) + self.a - 1) / self.a;
+        let least = match self.kind {
+            Kind::Nearest => i * self.d - self.b,
+            Kind::Linear => (i - 1) * self.d - self.b + 1,
+            Kind::Mean => i * self.d - self.a + 1,
+            Kind::Reflect => return 3,
+        };
+        let first = if i == 0 { 0 } else { ceil(least) };
+        let end = if i + 1 == self.len as i64 { out } else { ceil((i + 1) * self.d - self.b).min(out) };
+        (end - first).max(0) as usize
+    }
+
+    /// The most elements of the output that have one of the input, or a few more.
+    fn most_users(&self) -> usize {
+        let inner = match self.kind {
+            Kind::Nearest => self.d,
+            Kind::Linear => 2 * self.d,
+            Kind::Mean => self.d + self.a,
+            Kind::Reflect => 2,
+        };
+        let outermost = self.n_users(0).max(self.n_users(self.len - 1));
+        outermost.max((inner / self.a) as usize + 1).min(self.out.max(3))
+    }
+
     /// What each element of the output is made of.
     fn forward(&self) -> Vec<Taps> {
         (0..self.out).map(|o| self.taps(o)).collect()
@@ -177,9 +213,6 @@ impl Axis {
     }
 }
 
-fn most(taps: &[Taps]) -> usize {
-    taps.iter().map(Vec::len).max().unwrap_or(0)
-}
 
 /// Both sides.
 fn axes(sampling: Sampling, input: [usize; 2], output: [usize; 2]) -> Result<[Axis; 2]> {
@@ -191,8 +224,7 @@ fn checked_axes(sampling: Sampling, input: [usize; 2], output: [usize; 2]) -> [A
     axes(sampling, input, output).unwrap_or_else(|e| unreachable!("infer accepted these sizes: {e}"))
 }
 
-fn check_iterations(taps: [Vec<Taps>; 2]) -> Result<()> {
-    let [h, w] = taps.map(|taps| most(&taps));
+fn check_iterations([h, w]: [usize; 2]) -> Result<()> {
     if h * (w + 1) <= MAX_ITERATIONS {
         return Ok(());
     }
@@ -204,8 +236,7 @@ fn check_iterations(taps: [Vec<Taps>; 2]) -> Result<()> {
 }
 
 /// Roundings of a sum of products with weights: the quotient of two converted numbers has 1 + 1 + 2.5, its product 1, on both sides.
-fn depth(taps: [Vec<Taps>; 2]) -> usize {
-    let [h, w] = taps.map(|taps| most(&taps));
+fn depth([h, w]: [usize; 2]) -> usize {
     h + w + 12
 }
 
@@ -238,6 +269,22 @@ fn record(r: &mut Recorder<'_>, source: &'static Source, [h, w]: [Axis; 2]) {
 fn apply<T: Real>(x: &[T], w_in: usize, h_in: usize, [h_taps, w_taps]: [&[Taps]; 2], c: usize, y: &mut [T]) {
     for_each_row(y, w_taps.len() * c, |row, y| {
         let (image, h) = (row / h_taps.len(), row % h_taps.len());
+        if let [(h, 1.0)] = h_taps[h][..] {
+            // Rows that are copied, or whose pixels are.
+            let x = &x[(image * h_in + h) * w_in * c..][..w_in * c];
+            for (y, taps) in y.chunks_exact_mut(c).zip(w_taps) {
+                if let [(w, 1.0)] = taps[..] {
+                    y.copy_from_slice(&x[w * c..][..c]);
+                    continue;
+                }
+                y.fill(T::ZERO);
+                for &(w, share) in taps {
+                    let share = T::from_f64(share);
+                    y.iter_mut().zip(&x[w * c..]).for_each(|(y, &x)| *y += share * x);
+                }
+            }
+            return;
+        }
         y.fill(T::ZERO);
         for &(h, h_share) in &h_taps[h] {
             let x = &x[(image * h_in + h) * w_in * c..][..w_in * c];
@@ -263,7 +310,7 @@ impl Op for Resample2d {
         let axes = axes(self.sampling, [h_in, w_in], self.size)?;
         let y = TensorType::f32([n, self.size[0], self.size[1], c]);
         y.shape.clone().checked("output")?;
-        check_iterations(axes.map(|axis| axis.forward()))?;
+        check_iterations(axes.map(|axis| axis.most_taps()))?;
         Ok(vec![y])
     }
 
@@ -278,7 +325,7 @@ impl Op for Resample2d {
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
         let [_, h_in, w_in, _] = r.x(0).shape.nhwc("x")?;
         let axes = axes(self.sampling, [h_in, w_in], self.size)?;
-        r.declare_depth(depth(axes.map(|axis| axis.forward())));
+        r.declare_depth(depth(axes.map(|axis| axis.most_taps())));
         record(r, &SHADER, axes);
         Ok(())
     }
@@ -304,9 +351,9 @@ fn cost(sampling: Sampling, x: &TensorType, y: &TensorType, inputs: &[TensorType
     if !matches!(sampling, Sampling::Linear(_) | Sampling::Mean) {
         return Cost { flops: 0, bytes };
     }
-    let taps = axes(sampling, [h_in, w_in], [h_out, w_out]).map(|axes| axes.map(|axis| axis.forward().iter().map(Vec::len).sum()));
-    let [h, w]: [usize; 2] = taps.unwrap_or_default();
-    Cost { flops: 2 * (n * c) as u64 * (h * w) as u64, bytes }
+    let taps = axes(sampling, [h_in, w_in], [h_out, w_out]).map(|axes| axes.map(|axis| axis.most_taps() as u64));
+    let [h, w] = taps.unwrap_or_default();
+    Cost { flops: 2 * (n * h_out * w_out * c) as u64 * h * w, bytes }
 }
 
 impl Cpu for Resample2d {
@@ -328,7 +375,7 @@ impl Op for Resample2dGrad {
         let [n, h_out, w_out, c] = inputs[0].shape.clone().checked("dy")?.nhwc("dy")?;
         let dx = TensorType::f32([n, self.size[0], self.size[1], c]);
         dx.shape.clone().checked("input of the resampling")?;
-        check_iterations(axes(self.sampling, self.size, [h_out, w_out])?.map(|axis| axis.backward()))?;
+        check_iterations(axes(self.sampling, self.size, [h_out, w_out])?.map(|axis| axis.most_users()))?;
         Ok(vec![dx])
     }
 
@@ -343,7 +390,7 @@ impl Op for Resample2dGrad {
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
         let [_, h_out, w_out, _] = r.x(0).shape.nhwc("dy")?;
         let axes = axes(self.sampling, self.size, [h_out, w_out])?;
-        r.declare_depth(depth(axes.map(|axis| axis.backward())));
+        r.declare_depth(depth(axes.map(|axis| axis.most_users())));
         record(r, &GRAD_SHADER, axes);
         Ok(())
     }
@@ -430,6 +477,29 @@ mod tests {
     #[test]
     fn cases_hold() {
         check::declarations(DECLARATIONS);
+    }
+
+    /// The transposed lists, which the oracle follows, against the formulas of the shader.
+    #[test]
+    fn users_are_found_again() {
+        use Corners::{Align, Asymmetric, HalfPixel};
+        let of = |corners| [Sampling::Nearest(corners), Sampling::Linear(corners)];
+        let mut samplings = [Align, Asymmetric, HalfPixel].map(of).concat();
+        samplings.extend([Sampling::Mean, Sampling::Edge { before: [2, 2] }, Sampling::Edge { before: [0, 0] }]);
+        for sampling in samplings {
+            for (len, out) in (1..14).flat_map(|len| (1..40).map(move |out| (len, out))) {
+                let Ok(axis) = Axis::new(sampling, 0, len, out) else { continue };
+                let forward = axis.forward();
+                assert!(forward.iter().all(|taps| (1..=axis.most_taps()).contains(&taps.len())), "{axis:?}");
+                for (i, users) in axis.backward().iter().enumerate() {
+                    assert_eq!(users.len(), axis.n_users(i), "{axis:?} {i}");
+                    assert!(users.len() <= axis.most_users(), "{axis:?} {i}");
+                    assert!(users.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0), "{axis:?} {i}");
+                }
+                let sums = forward.iter().map(|taps| taps.iter().map(|tap| tap.1).sum::<f64>());
+                assert!(sums.into_iter().all(|sum| (sum - 1.0).abs() < 1e-12), "{axis:?}");
+            }
+        }
     }
 
     /// A row resampled, by hand.

@@ -178,6 +178,11 @@ impl Real for Running {
         Running { value: self.value.abs(), error: self.error }
     }
 
+    fn normal_tail(self) -> Running {
+        let y = tail_by_exp(self);
+        Running { error: y.error + 1.01 * TAIL_ERROR * y.value, ..y }
+    }
+
     fn max(self, other: Running) -> Running {
         // Either may be taken where they are close.
         Running { value: Real::max(self.value, other.value), error: self.error.max(other.error) }
@@ -186,11 +191,6 @@ impl Real for Running {
     fn sign(self) -> Running {
         // Of a number that may be on either side of 0 nothing is known.
         Running { value: self.value.sign(), error: if self.value.abs() > self.error { 0.0 } else { 2.0 } }
-    }
-
-    fn normal_tail(self) -> Running {
-        let y = tail_by_exp(self);
-        Running { error: y.error + 1.01 * TAIL_ERROR * y.value, ..y }
     }
 
     fn is_nan(self) -> bool {

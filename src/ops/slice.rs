@@ -1,20 +1,70 @@
-//! A contiguous range along an axis, and its inverse, which puts zeros around a tensor along an axis.
+//! Ranges along axes, and their inverse, which puts a value around and between a tensor's elements.
 
 use crate::error::{Error, Result};
 use crate::linalg::Real;
 use crate::op::{Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, expect_inputs, moved_bytes, sample};
-use crate::ops::columns::{Axis, COPY_COLUMNS, Columns, CopyColumns, join, special, with_len};
-use crate::tensor::{DType, TensorType};
+use crate::ops::strided::{Axis, COPY_STRIDED, StridedCopy, special, strides};
+use crate::tensor::{DType, Shape, TensorType};
 
-/// `y[.., l, ..] = x[.., start + l, ..]`: f32 `[.., d, ..]` to f32 `[.., len, ..]`, a range of one axis.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// `y[.., l, ..] = x[.., start + l step, ..]`: f32 of any shape to f32 with `len` elements along each axis of the ranges, and all along the
+/// others.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Slice {
+    /// One for each axis of which the output doesn't have all.
+    pub ranges: Vec<SliceRange>,
+}
+
+/// A range of an axis.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SliceRange {
     /// The axis.
     pub axis: usize,
     /// First element along it.
     pub start: usize,
-    /// How many, at least 1; `start + len` is at most `d`.
+    /// How many, at least 1.
     pub len: usize,
+    /// From one to the next: negative to go backwards, not 0. All elements are of the axis.
+    pub step: isize,
+}
+
+impl SliceRange {
+    /// The last element.
+    fn last(&self) -> Option<usize> {
+        let way = (self.len.checked_sub(1)? as isize).checked_mul(self.step)?;
+        self.start.checked_add_signed(way)
+    }
+}
+
+impl Slice {
+    /// `len` neighbours from `start` along one axis.
+    pub fn along(axis: usize, start: usize, len: usize) -> Slice {
+        Slice { ranges: vec![SliceRange { axis, start, len, step: 1 }] }
+    }
+
+    fn copy(&self, x: &Shape, y: &Shape) -> StridedCopy {
+        let mut start = 0;
+        let [from, to] = [x, y].map(strides);
+        let axes = y.dims().iter().enumerate().map(|(axis, &len)| {
+            let range = self.ranges.iter().find(|range| range.axis == axis);
+            start += range.map_or(0, |range| range.start * from[axis]);
+            Axis::whole(len, from[axis] as isize * range.map_or(1, |range| range.step), to[axis])
+        });
+        let axes: Vec<Axis> = axes.collect();
+        StridedCopy::new(axes, start, 0, 0.0)
+    }
+}
+
+/// Fails for an axis that `shape` doesn't have, and for one that is named twice.
+fn check_axes(axes: impl Iterator<Item = usize> + Clone, shape: &Shape) -> Result<()> {
+    for (i, axis) in axes.clone().enumerate() {
+        if axis >= shape.rank() {
+            return Err(Error::invalid("axis", axis, format!("one of the {} axes of x, which is {shape}", shape.rank())));
+        }
+        if axes.clone().take(i).any(|other| other == axis) {
+            return Err(Error::invalid("axis", format!("{axis} twice"), "each at most once"));
+        }
+    }
+    Ok(())
 }
 
 impl Op for Slice {
@@ -25,31 +75,50 @@ impl Op for Slice {
     fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
         expect_inputs(inputs, &["x"])?;
         inputs[0].expect_dtype("x", DType::F32)?;
-        let shape = &inputs[0].shape;
-        let d = Axis::of(shape, self.axis, "x")?.len;
-        if self.len == 0 || self.start.checked_add(self.len).is_none_or(|end| end > d) {
-            return Err(Error::invalid(
-                "range",
-                format!("{} elements from {}", self.len, self.start),
-                format!("at least 1, within the {d} along axis {} of {shape}", self.axis),
-            ));
+        let shape = inputs[0].shape.clone().checked("x")?;
+        check_axes(self.ranges.iter().map(|range| range.axis), &shape)?;
+        let mut dims = shape.dims().to_vec();
+        for range in &self.ranges {
+            let d = dims[range.axis];
+            if range.step == 0 || range.start >= d || range.last().is_none_or(|last| last >= d) {
+                let step = if range.step == 1 { String::new() } else { format!(" by steps of {}", range.step) };
+                return Err(Error::invalid(
+                    "range",
+                    format!("{} elements from {}{step}", range.len, range.start),
+                    format!("at least 1, within the {d} along axis {} of {shape}", range.axis),
+                ));
+            }
+            dims[range.axis] = range.len;
         }
-        Ok(vec![TensorType::f32(with_len(shape, self.axis, self.len))])
+        let y = TensorType::f32(dims);
+        self.copy(&shape, &y.shape).checked()?;
+        Ok(vec![y])
     }
 
     fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
-        let d = g.type_of(g.x(0)).shape.dims()[self.axis];
-        let dy = g.dy0()?;
-        let dx = g.node(PadAxis { axis: self.axis, before: self.start, after: d - self.start - self.len }, &[dy])?;
+        let x = g.type_of(g.x(0)).shape;
+        let mut dy = g.dy0()?;
+        // Those that go backwards are turned round first.
+        let turned = |range: &SliceRange| SliceRange { start: range.len - 1, step: -1, ..*range };
+        let backwards: Vec<SliceRange> = self.ranges.iter().filter(|range| range.step < 0).map(turned).collect();
+        if !backwards.is_empty() {
+            dy = g.node(Slice { ranges: backwards }, &[dy])?;
+        }
+        let axes = self.ranges.iter().map(|range| {
+            let (start, last) = (range.start, range.last().unwrap_or(range.start));
+            let [least, most] = [start.min(last), start.max(last)];
+            // Of a single element, the step counts for nothing, and may be any.
+            let step = if range.len == 1 { 1 } else { range.step.unsigned_abs() };
+            PadAxis { axis: range.axis, before: least, after: x.dims()[range.axis] - 1 - most, step }
+        });
+        let axes = axes.collect();
+        let dx = g.node(Pad { axes, value: 0.0 }, &[dy])?;
         g.set(0, dx);
         Ok(())
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
-        let x = Axis::checked(&r.x(0).shape, self.axis);
-        let len = self.len * x.inner;
-        let x_start = (self.start * x.inner) as i32;
-        CopyColumns { rows: x.rows, len, x_len: x.columns(), y_len: len, x_start, y_start: 0 }.record(r, 0);
+        self.copy(&r.x(0).shape, &r.y(0).shape).record(r, 0);
         Ok(())
     }
 
@@ -61,53 +130,94 @@ impl Op for Slice {
 
 impl Cpu for Slice {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
-        let x = Axis::checked(args.x_shape(0), self.axis);
-        let (start, len) = (self.start * x.inner, self.len * x.inner);
-        let range = Columns::Of { x: args.x(0), row_len: x.columns(), start, len };
-        join(args.y(0), &[range]);
+        self.copy(args.x_shape(0), args.y_shape(0)).run(args.x(0), args.y(0));
     }
 }
 
-/// Zeros before and after a tensor along one axis: f32 `[.., d, ..]` to f32 `[.., before + d + after, ..]`. The gradient of [`Slice`],
-/// and the other way round.
+/// A value before, after and between a tensor's elements: f32 `[.., d, ..]` to f32 `[.., before + (d - 1) step + 1 + after, ..]` along each of
+/// its axes. With zeros the gradient of [`Slice`], which is its gradient.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Pad {
+    /// One for each axis that becomes longer.
+    pub axes: Vec<PadAxis>,
+    /// What is put there.
+    pub value: f32,
+}
+
+/// How an axis becomes longer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PadAxis {
     /// The axis.
     pub axis: usize,
-    /// Zeros before the first element along it.
+    /// Elements before the first along it.
     pub before: usize,
-    /// Zeros after the last.
+    /// Elements after the last.
     pub after: usize,
+    /// From one of the tensor's elements to the next: 1 leaves nothing between them.
+    pub step: usize,
 }
 
-impl Op for PadAxis {
+impl PadAxis {
+    /// Elements before and after those along an axis.
+    pub fn around(axis: usize, before: usize, after: usize) -> PadAxis {
+        PadAxis { axis, before, after, step: 1 }
+    }
+}
+
+impl Pad {
+    /// Zeros before and after the elements along one axis.
+    pub fn along(axis: usize, before: usize, after: usize) -> Pad {
+        Pad { axes: vec![PadAxis::around(axis, before, after)], value: 0.0 }
+    }
+
+    fn copy(&self, x: &Shape, y: &Shape) -> StridedCopy {
+        let [from, to] = [x, y].map(strides);
+        let axes = y.dims().iter().enumerate().map(|(axis, &len)| {
+            let pad = self.axes.iter().find(|pad| pad.axis == axis);
+            let (before, step) = pad.map_or((0, 1), |pad| (pad.before, pad.step));
+            Axis { len, x_stride: from[axis] as isize, y_stride: to[axis], before, count: x.dims()[axis], step }
+        });
+        let axes: Vec<Axis> = axes.collect();
+        StridedCopy::new(axes, 0, 0, self.value)
+    }
+}
+
+impl Op for Pad {
     fn name(&self) -> &'static str {
-        "pad_axis"
+        "pad"
     }
 
     fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
         expect_inputs(inputs, &["x"])?;
         inputs[0].expect_dtype("x", DType::F32)?;
-        let shape = &inputs[0].shape;
-        let d = Axis::of(shape, self.axis, "x")?.len;
-        // A sum that overflows is too large for any shape too.
-        let len = self.before.saturating_add(d).saturating_add(self.after);
-        Ok(vec![TensorType::f32(with_len(shape, self.axis, len).checked("padded shape")?)])
+        let shape = inputs[0].shape.clone().checked("x")?;
+        check_axes(self.axes.iter().map(|pad| pad.axis), &shape)?;
+        let mut dims = shape.dims().to_vec();
+        for pad in &self.axes {
+            if pad.step == 0 {
+                return Err(Error::invalid("step", 0, "at least 1, from one element to the next"));
+            }
+            // What overflows is too large for any shape too.
+            let spread = (dims[pad.axis] - 1).saturating_mul(pad.step).saturating_add(1);
+            dims[pad.axis] = pad.before.saturating_add(spread).saturating_add(pad.after);
+        }
+        let y = TensorType::f32(Shape::from(dims).checked("padded shape")?);
+        self.copy(&shape, &y.shape).checked()?;
+        Ok(vec![y])
     }
 
     fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
-        let len = g.type_of(g.x(0)).shape.dims()[self.axis];
+        let x = g.type_of(g.x(0)).shape;
         let dy = g.dy0()?;
-        let dx = g.node(Slice { axis: self.axis, start: self.before, len }, &[dy])?;
+        let range = |pad: &PadAxis| SliceRange { axis: pad.axis, start: pad.before, len: x.dims()[pad.axis], step: pad.step as isize };
+        let ranges = self.axes.iter().map(range).collect();
+        let dx = g.node(Slice { ranges }, &[dy])?;
         g.set(0, dx);
         Ok(())
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
-        let x = Axis::checked(&r.x(0).shape, self.axis);
-        let y = Axis::checked(&r.y(0).shape, self.axis);
-        let x_start = -((self.before * x.inner) as i32);
-        CopyColumns { rows: x.rows, len: y.columns(), x_len: x.columns(), y_len: y.columns(), x_start, y_start: 0 }.record(r, 0);
+        self.copy(&r.x(0).shape, &r.y(0).shape).record(r, 0);
         Ok(())
     }
 
@@ -116,22 +226,24 @@ impl Op for PadAxis {
     }
 }
 
-impl Cpu for PadAxis {
+impl Cpu for Pad {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
-        let x = Axis::checked(args.x_shape(0), self.axis);
-        let middle = Columns::Of { x: args.x(0), row_len: x.columns(), start: 0, len: x.columns() };
-        join(args.y(0), &[Columns::Zeros(self.before * x.inner), middle, Columns::Zeros(self.after * x.inner)]);
+        self.copy(args.x_shape(0), args.y_shape(0)).run(args.x(0), args.y(0));
     }
 }
 
 /// The list's entries.
 pub static DECLARATIONS: &[Declaration] = &[
-    Declaration { name: "slice", no_gradient: None, shaders: &[&COPY_COLUMNS], cases: slice_cases },
-    Declaration { name: "pad_axis", no_gradient: None, shaders: &[&COPY_COLUMNS], cases: pad_axis_cases },
+    Declaration { name: "slice", no_gradient: None, shaders: &[&COPY_STRIDED], cases: slice_cases },
+    Declaration { name: "pad", no_gradient: None, shaders: &[&COPY_STRIDED], cases: pad_cases },
 ];
 
 fn slice_cases() -> Vec<Case> {
-    let op = |axis, start, len| Slice { axis, start, len };
+    let op = Slice::along;
+    let ranges = |ranges: &[(usize, usize, usize, isize)]| {
+        let range = |&(axis, start, len, step)| SliceRange { axis, start, len, step };
+        Slice { ranges: ranges.iter().map(range).collect() }
+    };
     vec![
         Case::new("one", op(0, 0, 1), vec![sample::normal(1, [1])]),
         Case::new("all", op(1, 0, 7), vec![sample::normal(2, [3, 7, 5])]),
@@ -142,12 +254,23 @@ fn slice_cases() -> Vec<Case> {
         Case::new("channels_of_5", op(3, 4, 1), vec![sample::normal(7, [2, 5, 7, 5])]),
         Case::new("inner_of_4", op(1, 3, 3), vec![sample::normal(8, [2, 7, 3, 4])]),
         Case::new("special", op(1, 1, 5), vec![special([3, 7])]).differentiable_by(&[]),
+        Case::new("crop", ranges(&[(1, 1, 5, 1), (2, 2, 4, 1)]), vec![sample::normal(11, [2, 7, 8, 4])]),
+        Case::new("crop_odd", ranges(&[(2, 1, 6, 1), (1, 0, 3, 1)]), vec![sample::normal(12, [2, 5, 7, 3])]),
+        Case::new("every_second", ranges(&[(1, 1, 4, 2), (2, 0, 3, 3)]), vec![sample::normal(13, [2, 9, 8, 4])]),
+        Case::new("every_third_channel", ranges(&[(2, 1, 5, 3)]), vec![sample::normal(14, [3, 5, 14])]),
+        Case::new("backwards", ranges(&[(1, 6, 7, -1)]), vec![sample::normal(15, [3, 7, 4])]),
+        Case::new("backwards_by_2", ranges(&[(1, 8, 4, -2), (2, 4, 5, -1)]), vec![sample::normal(16, [2, 10, 5])]),
+        Case::new("one_step_of_9", ranges(&[(1, 2, 1, 9)]), vec![sample::normal(17, [2, 3, 5])]),
         Case::new("random_10", op(2, 5, 6), vec![sample::normal(10, [4, 3, 13, 2])]),
     ]
 }
 
-fn pad_axis_cases() -> Vec<Case> {
-    let op = |axis, before, after| PadAxis { axis, before, after };
+fn pad_cases() -> Vec<Case> {
+    let op = Pad::along;
+    let axes = |axes: &[(usize, usize, usize, usize)], value| {
+        let axis = |&(axis, before, after, step)| PadAxis { axis, before, after, step };
+        Pad { axes: axes.iter().map(axis).collect(), value }
+    };
     vec![
         Case::new("one", op(0, 0, 0), vec![sample::normal(1, [1])]),
         Case::new("before", op(0, 3, 0), vec![sample::normal(2, [5, 7])]),
@@ -157,6 +280,13 @@ fn pad_axis_cases() -> Vec<Case> {
         Case::new("columns_vec4_before_2", op(1, 2, 62), vec![sample::normal(6, [9, 64])]),
         Case::new("inner_of_4", op(1, 1, 3), vec![sample::normal(7, [2, 3, 3, 4])]),
         Case::new("special", op(1, 1, 1), vec![special([3, 7])]).differentiable_by(&[]),
+        Case::new("image", axes(&[(1, 1, 2, 1), (2, 3, 0, 1)], 1.5), vec![sample::normal(10, [2, 5, 4, 8])]),
+        Case::new("image_odd", axes(&[(1, 2, 1, 1), (2, 0, 1, 1)], f32::NEG_INFINITY), vec![sample::normal(11, [2, 4, 5, 3])])
+            .differentiable_by(&[]),
+        Case::new("all_axes", axes(&[(0, 1, 0, 1), (1, 0, 2, 1), (2, 1, 1, 1), (3, 2, 3, 1)], -0.5), vec![sample::normal(12, [2, 3, 4, 5])]),
+        Case::new("spread", axes(&[(1, 1, 0, 2), (2, 0, 2, 3)], 0.0), vec![sample::normal(13, [2, 4, 3, 4])]),
+        Case::new("spread_channels", axes(&[(1, 2, 1, 3)], 2.0), vec![sample::normal(14, [7, 5])]),
+        Case::new("from_one", axes(&[(0, 3, 4, 7)], 0.0), vec![sample::normal(15, [1])]),
         Case::new("random_9", op(2, 5, 2), vec![sample::normal(9, [4, 3, 6, 2])]),
     ]
 }
@@ -176,27 +306,50 @@ mod tests {
     fn the_middle_axis() {
         let x: Vec<f64> = (1..=12).map(f64::from).collect();
         let types = [TensorType::f32([2, 3, 2])];
-        let op = Slice { axis: 1, start: 1, len: 2 };
+        let op = Slice::along(1, 1, 2);
         let y = run_f64(&op, &types, &[View::Real(&x)]).unwrap();
         assert_eq!(y[0].real(), [3.0, 4.0, 5.0, 6.0, 9.0, 10.0, 11.0, 12.0]);
-        let pad = PadAxis { axis: 1, before: 1, after: 0 };
-        let back = run_f64(&pad, &op.infer(&types).unwrap(), &[y[0].view()]).unwrap();
+        let back = run_f64(&Pad::along(1, 1, 0), &op.infer(&types).unwrap(), &[y[0].view()]).unwrap();
         assert_eq!(back[0].real(), [0.0, 0.0, 3.0, 4.0, 5.0, 6.0, 0.0, 0.0, 9.0, 10.0, 11.0, 12.0]);
+    }
+
+    #[test]
+    fn steps_and_gaps() {
+        let x: Vec<f64> = (0..7).map(f64::from).collect();
+        let slice = |start, len, step| {
+            let op = Slice { ranges: vec![SliceRange { axis: 0, start, len, step }] };
+            run_f64(&op, &[TensorType::f32([7])], &[View::Real(&x)]).unwrap()[0].real().to_vec()
+        };
+        assert_eq!((slice(1, 3, 2), slice(6, 3, -3)), (vec![1.0, 3.0, 5.0], vec![6.0, 3.0, 0.0]));
+        let pad = Pad { axes: vec![PadAxis { axis: 0, before: 1, after: 2, step: 3 }], value: 9.0 };
+        let y = run_f64(&pad, &[TensorType::f32([2])], &[View::Real(&x[1..3])]).unwrap();
+        assert_eq!(y[0].real(), [9.0, 1.0, 9.0, 9.0, 2.0, 9.0, 9.0]);
     }
 
     #[test]
     fn bad_ranges_are_refused() {
         let x = [TensorType::f32([3, 5])];
-        for (axis, start, len) in [(2, 0, 1), (0, 0, 0), (0, 1, 3), (1, 5, 1), (1, usize::MAX, 2)] {
-            assert!(Slice { axis, start, len }.infer(&x).is_err(), "{axis} {start} {len}");
+        for (axis, start, len) in [(2, 0, 1), (0, 0, 0), (0, 1, 3), (1, 5, 1), (1, usize::MAX, 2), (1, 0, usize::MAX)] {
+            assert!(Slice::along(axis, start, len).infer(&x).is_err(), "{axis} {start} {len}");
+        }
+        for (start, len, step) in [(0, 2, 0), (0, 2, -1), (4, 3, -3), (0, 3, 3), (1, 2, isize::MAX), (1, 2, isize::MIN)] {
+            let ranges = vec![SliceRange { axis: 1, start, len, step }];
+            assert!(Slice { ranges }.infer(&x).is_err(), "{start} {len} {step}");
         }
         for (axis, before, after) in [(2, 0, 1), (0, usize::MAX, 1), (1, 1, usize::MAX), (1, 1 << 30, 0)] {
-            assert!(PadAxis { axis, before, after }.infer(&x).is_err(), "{axis} {before} {after}");
+            assert!(Pad::along(axis, before, after).infer(&x).is_err(), "{axis} {before} {after}");
         }
-        let message = Slice { axis: 1, start: 4, len: 2 }.infer(&x).unwrap_err().to_string();
+        let step = |step| Pad { axes: vec![PadAxis { axis: 1, before: 0, after: 0, step }], value: 0.0 }.infer(&x);
+        assert!(step(0).is_err() && step(usize::MAX).is_err() && step(2).is_ok());
+        let message = Slice::along(1, 4, 2).infer(&x).unwrap_err().to_string();
         assert!(message.contains("2 elements from 4") && message.contains("the 5 along axis 1 of [3, 5]"), "{message}");
-        assert!(Slice { axis: 0, start: 0, len: 1 }.infer(&[TensorType::u32([3])]).is_err());
-        assert!(Slice { axis: 0, start: 0, len: 1 }.infer(&[TensorType::f32([])]).is_err());
-        assert!(PadAxis { axis: 0, before: 0, after: 0 }.infer(&[]).is_err());
+        let twice = Pad { axes: vec![PadAxis::around(1, 1, 0); 2], value: 0.0 }.infer(&x).unwrap_err().to_string();
+        assert!(twice.contains("1 twice"), "{twice}");
+        assert!(Slice::along(0, 0, 1).infer(&[TensorType::u32([3])]).is_err());
+        assert!(Slice::along(0, 0, 1).infer(&[TensorType::f32([])]).is_err());
+        assert!(Pad::along(0, 0, 0).infer(&[]).is_err());
+        let axes = (0..7).map(|axis| PadAxis::around(axis, 1, 1)).collect();
+        let many = Pad { axes, value: 0.0 }.infer(&[TensorType::f32([2; 7])]).unwrap_err().to_string();
+        assert!(many.contains("at most 6"), "{many}");
     }
 }

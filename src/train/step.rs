@@ -32,8 +32,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The number of a page, and its gradient.
-type PageGradient = (usize, Value);
+/// Pages of parameters, each with a value.
+type ByPage = Vec<(usize, Value)>;
 
 /// States that count loss and correct predictions, and tell of a loss that isn't finite.
 #[derive(Clone, Copy, Debug)]
@@ -324,7 +324,7 @@ impl Model {
         pages: &Pages,
         gradients: &HashMap<Value, Value>,
         (fit, health): (&Fit, Value),
-    ) -> Result<(Option<Value>, Vec<PageGradient>)> {
+    ) -> Result<(Option<Value>, ByPage)> {
         graph.set_scope("gradients");
         let accumulation = match fit.accumulate {
             1 => None,

@@ -1,6 +1,6 @@
 //! Residual networks.
 
-use crate::nn::{AvgPool2d, BatchNorm, Conv2d, Init, MaxPool2d, Net, PadChannels};
+use crate::nn::{AvgPool2d, BatchNorm, Conv2d, Init, MaxPool2d, Net, Pad};
 use crate::tensor::{Padding, Shape};
 
 /// What a residual network is made of.
@@ -101,7 +101,7 @@ pub fn resnet_cifar(blocks: usize, input: impl Into<Shape>, classes: usize) -> N
 
 /// Every second pixel in each direction, between so many channels of zeros on either side.
 fn subsampled(x: &Net, zeros: usize) -> Net {
-    x.layer(AvgPool2d::new(1).stride(2)).layer(PadChannels::new(zeros, zeros))
+    x.layer(AvgPool2d::new(1).stride(2)).layer(Pad::new([(-1, zeros, zeros)]))
 }
 
 /// The input itself, or, where the block changes its shape, a 1x1 convolution of it.

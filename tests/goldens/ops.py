@@ -81,7 +81,89 @@ def conv2d(name, seed, x, w, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1
     return case("conv2d", name, params, inputs, run, seed=seed)
 
 
-def pool2d(op, name, seed, x, kernel, stride, padding=0, ceil=False, ties=False):
+def conv_transpose2d(name, seed, x, w, stride=(1, 1), padding=(0, 0), output_padding=(0, 0), dilation=(1, 1), groups=1):
+    """x and w are shapes; w is [k_h, k_w, c_out / groups, c_in]. The op is the gradient of a convolution by its input, of shape `size`."""
+    rng = np.random.default_rng(seed)
+
+    def run(x, w, b):
+        y = F.conv_transpose2d(to_nchw(x), w.permute(3, 2, 0, 1), b, stride, padding, output_padding, groups, dilation)
+        return to_nhwc(y).contiguous()
+
+    params = {
+        "kernel": list(w[:2]),
+        "stride": list(stride),
+        "padding": {"top": padding[0], "bottom": padding[0], "left": padding[1], "right": padding[1]},
+        "dilation": list(dilation),
+        "groups": groups,
+    }
+    inputs = {"x": quarters(rng, *x), "w": quarters(rng, *w), "b": quarters(rng, w[2] * groups)}
+    return case("conv2d_grad_input", name, params, inputs, run, seed=seed)
+
+
+def resample2d(name, seed, x, size, sampling, before=(0, 0)):
+    """sampling: a mode of F.interpolate, `bilinear-align`, `adaptive`, or a mode of F.pad with `before` rows and columns."""
+    rng = np.random.default_rng(seed)
+
+    def run(x):
+        x = to_nchw(x)
+        if sampling == "adaptive":
+            y = F.adaptive_avg_pool2d(x, size)
+        elif sampling in ("replicate", "reflect"):
+            after = [size[i] - before[i] - x.shape[2 + i] for i in range(2)]
+            y = F.pad(x, (before[1], after[1], before[0], after[0]), mode=sampling)
+        elif sampling == "bilinear-align":
+            y = F.interpolate(x, size, mode="bilinear", align_corners=True)
+        else:
+            y = F.interpolate(x, size, mode=sampling)
+        return to_nhwc(y).contiguous()
+
+    params = {"size": list(size), "sampling": sampling, "before": list(before)}
+    return case("resample2d", name, params, {"x": quarters(rng, *x)}, run, seed=seed)
+
+
+def lp_pool2d(name, seed, x, p, kernel, stride):
+    rng = np.random.default_rng(seed)
+
+    def run(x):
+        return to_nhwc(F.lp_pool2d(to_nchw(x), p, kernel, stride)).contiguous()
+
+    params = {"kernel": [kernel] * 2, "stride": [stride] * 2, "padding": {k: 0 for k in ("top", "bottom", "left", "right")}, "p": p}
+    # Of negative numbers PyTorch takes other powers.
+    return case("lp_pool2d", name, params, {"x": quarters(rng, *x, low=1, high=16)}, run, seed=seed)
+
+
+def embedding(name, seed, rows, width, n):
+    rng = np.random.default_rng(seed)
+    indices = torch.tensor(rng.integers(0, rows, n))
+    inputs = {"x": quarters(rng, rows, width), "indices": indices}
+    return case("gather_rows", name, {}, inputs, lambda x, indices: F.embedding(indices, x), seed=seed, without_gradient=("indices",))
+
+
+def transpose(name, seed, x, permutation):
+    inputs = {"x": quarters(np.random.default_rng(seed), *x)}
+    return case("transpose", name, {"permutation": list(permutation)}, inputs, lambda x: x.permute(permutation).contiguous(), seed=seed)
+
+
+def pad(name, seed, x, before, after, value):
+    """Constant padding of all axes."""
+
+    def run(x):
+        sides = [side for axis in reversed(range(x.dim())) for side in (before[axis], after[axis])]
+        return F.pad(x, sides, value=value)
+
+    params = {"before": list(before), "after": list(after), "value": value}
+    return case("pad", name, params, {"x": quarters(np.random.default_rng(seed), *x)}, run, seed=seed)
+
+
+def strided_slice(name, seed, x, start, stop, step):
+    def run(x):
+        return x[tuple(slice(*s) for s in zip(start, stop, step))]
+
+    params = {"start": list(start), "len": [len(range(*s)) for s in zip(start, stop, step)], "step": list(step)}
+    return case("slice", name, params, {"x": quarters(np.random.default_rng(seed), *x)}, run, seed=seed)
+
+
+def pool2d(op, name, seed, x, kernel, stride, padding=0, ceil=False, ties=False, count_include_pad=False):
     rng = np.random.default_rng(seed)
 
     def run(x):
@@ -89,10 +171,12 @@ def pool2d(op, name, seed, x, kernel, stride, padding=0, ceil=False, ties=False)
         if op == "max_pool2d":
             y = F.max_pool2d(x, kernel, stride, padding, ceil_mode=ceil)
         else:
-            y = F.avg_pool2d(x, kernel, stride, padding, ceil_mode=ceil, count_include_pad=False)
+            y = F.avg_pool2d(x, kernel, stride, padding, ceil_mode=ceil, count_include_pad=count_include_pad)
         return to_nhwc(y).contiguous()
 
     params = {"kernel": [kernel] * 2, "stride": [stride] * 2, "padding": {k: padding for k in ("top", "bottom", "left", "right")}, "ceil": ceil}
+    if count_include_pad:
+        params["count_include_pad"] = True
     inputs = {"x": quarters(rng, *x, low=-1, high=1) if ties else distinct(rng, *x)}
     return case(op, name, params, inputs, run, seed=seed)
 
@@ -110,6 +194,47 @@ def batch_norm(name, seed, x, epsilon, offset=0):
     inputs = {"x": quarters(rng, *x) + offset, "gamma": quarters(rng, c, low=1), "beta": quarters(rng, c)}
     outputs = ("y", "mean", "variance", "running_variance")
     return case("batch_norm", name, {"epsilon": epsilon}, inputs, run, seed=seed, outputs=outputs)
+
+
+def unary(name, seed, function, low=-24, high=24):
+    """Numbers a quarter apart, also where a function has an edge."""
+    rng = np.random.default_rng(seed)
+    return case("unary", name, {}, {"x": quarters(rng, 5, 7, low=low, high=high)}, lambda x: function(x), seed=seed)
+
+
+def binary(name, seed, a, b, function, low=-8):
+    rng = np.random.default_rng(seed)
+    inputs = {"x": quarters(rng, *a, low=low), "b": quarters(rng, *b, low=low)}
+    return case("binary", name, {}, inputs, lambda x, b: function(x, b), seed=seed)
+
+
+def reduce(name, seed, x, axes, function):
+    rng = np.random.default_rng(seed)
+    return case("reduce", name, {"axes": list(axes)}, {"x": quarters(rng, *x)}, lambda x: function(x, tuple(axes)), seed=seed)
+
+
+def group_norm(name, seed, x, epsilon, groups):
+    """`groups` of 0: a layer norm over the last axis."""
+    rng = np.random.default_rng(seed)
+    c = x[-1]
+
+    def run(x, gamma, beta):
+        if groups == 0:
+            return F.layer_norm(x, (c,), gamma, beta, epsilon)
+        return to_nhwc(F.group_norm(to_nchw(x), groups, gamma, beta, epsilon)).contiguous()
+
+    inputs = {"x": quarters(rng, *x), "gamma": quarters(rng, c, low=1), "beta": quarters(rng, c)}
+    return case("group_norm", name, {"epsilon": epsilon, "groups": groups}, inputs, run, seed=seed)
+
+
+def local_response_norm(name, seed, x, size, alpha, beta, k):
+    rng = np.random.default_rng(seed)
+
+    def run(x):
+        return to_nhwc(F.local_response_norm(to_nchw(x), size, alpha, beta, k)).contiguous()
+
+    params = {"size": size, "alpha": alpha, "beta": beta, "k": k}
+    return case("local_response_norm", name, params, {"x": quarters(rng, *x)}, run, seed=seed)
 
 
 def softmax_cross_entropy(name, seed, n, classes, smoothing=0.0, soft=False, factor=1):
@@ -156,6 +281,32 @@ def cases():
     yield pool2d("avg_pool2d", "padding_not_counted", 21, (2, 7, 8, 3), 3, 2, 1)
     yield pool2d("avg_pool2d", "ceil", 22, (1, 7, 7, 2), 2, 2, ceil=True)
     yield pool2d("avg_pool2d", "overlapping_ceil_padded", 23, (1, 8, 6, 2), 3, 2, 1, ceil=True)
+    yield pool2d("avg_pool2d", "padding_counted", 24, (1, 7, 8, 2), 3, 2, 1, count_include_pad=True)
+    # What ceil mode adds beyond the padding never counts.
+    yield pool2d("avg_pool2d", "padding_counted_ceil", 28, (1, 8, 6, 2), 3, 2, 1, ceil=True, count_include_pad=True)
+    yield conv_transpose2d("transposed", 41, (2, 4, 5, 3), (3, 3, 4, 3))
+    yield conv_transpose2d("transposed_times_2", 42, (1, 4, 3, 4), (2, 2, 3, 4), stride=(2, 2))
+    yield conv_transpose2d("transposed_output_padding", 43, (1, 4, 3, 2), (3, 3, 3, 2), (2, 3), (1, 1), (1, 2))
+    yield conv_transpose2d("transposed_dilated_groups", 44, (1, 5, 4, 4), (3, 2, 3, 4), (2, 1), (1, 0), (0, 0), (2, 3), 2)
+    yield resample2d("nearest_odd", 51, (1, 4, 5, 2), (7, 8), "nearest")
+    yield resample2d("nearest_down", 52, (1, 7, 8, 2), (4, 3), "nearest")
+    yield resample2d("nearest_exact_odd", 53, (1, 4, 5, 2), (7, 8), "nearest-exact")
+    yield resample2d("bilinear_times_2", 54, (2, 3, 4, 2), (6, 8), "bilinear")
+    yield resample2d("bilinear_odd", 55, (1, 5, 4, 3), (8, 7), "bilinear")
+    yield resample2d("bilinear_down", 56, (1, 9, 7, 2), (4, 5), "bilinear")
+    yield resample2d("bilinear_align", 57, (1, 4, 5, 2), (7, 3), "bilinear-align")
+    yield resample2d("bilinear_align_to_one", 58, (1, 4, 5, 2), (1, 7), "bilinear-align")
+    yield resample2d("adaptive_7_to_3", 59, (1, 7, 8, 2), (3, 5), "adaptive")
+    yield resample2d("adaptive_up", 60, (1, 4, 3, 2), (6, 7), "adaptive")
+    yield resample2d("replicate", 61, (1, 3, 4, 2), (8, 7), "replicate", (4, 1))
+    yield resample2d("reflect", 62, (1, 4, 5, 2), (9, 9), "reflect", (3, 0))
+    yield lp_pool2d("l1", 63, (1, 4, 6, 2), 1, 2, 2)
+    yield lp_pool2d("l2", 64, (2, 5, 5, 3), 2, 3, 1)
+    yield lp_pool2d("l3", 65, (1, 6, 5, 2), 3, 2, 2)
+    yield embedding("embedding", 66, 7, 5, 12)
+    yield transpose("permuted", 67, (2, 3, 4, 5), (0, 3, 1, 2))
+    yield pad("padded", 68, (2, 3, 4), (0, 1, 2), (1, 0, 3), -0.75)
+    yield strided_slice("sliced", 69, (3, 7, 8), (1, 0, 1), (3, 7, 8), (1, 2, 3))
     yield batch_norm("images", 25, (3, 4, 5, 6), 1e-5)
     yield batch_norm("rows", 26, (7, 5), 1e-3)
     yield batch_norm("large_mean", 27, (2, 5, 3, 4), 1e-3, offset=1000)
@@ -165,6 +316,47 @@ def cases():
     yield softmax_cross_entropy("soft_labels_and_smoothing", 34, 3, 5, smoothing=0.1, soft=True)
     # Logits to 500 either side: exp overflows unless the largest is taken off first.
     yield softmax_cross_entropy("large_logits", 35, 4, 5, factor=250)
+
+
+    for i, (name, function) in enumerate({
+        "leaky_relu": lambda x: F.leaky_relu(x, 0.25),
+        "elu": lambda x: F.elu(x, 0.75),
+        "selu": F.selu,
+        "gelu": F.gelu,
+        "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+        "silu": F.silu,
+        "mish": F.mish,
+        "softplus": lambda x: F.softplus(x, threshold=1000),
+        "softsign": F.softsign,
+        "hard_sigmoid": F.hardsigmoid,
+        "hard_swish": F.hardswish,
+        "clip": lambda x: x.clamp(-1.5, 2.25),
+        "exp": torch.exp,
+        "abs": torch.abs,
+    }.items()):
+        yield unary(name, 41 + i, function)
+    yield unary("log", 61, torch.log, low=1)
+    yield unary("sqrt", 62, torch.sqrt, low=1)
+    yield unary("reciprocal", 63, torch.reciprocal, low=1)
+    yield unary("pow", 64, lambda x: x**1.75, low=1)
+    yield binary("sub", 71, (3, 1, 4), (5, 1), torch.sub)
+    yield binary("mul", 72, (2, 3, 2, 4), (2, 1, 1, 4), torch.mul)
+    yield binary("div", 73, (2, 3), (2, 1), torch.div, low=1)
+    yield binary("power", 74, (4,), (3, 1), torch.pow, low=1)
+    yield binary("min", 75, (4, 9), (9,), torch.minimum)
+    yield binary("max", 76, (4, 1), (4, 9), torch.maximum)
+    yield binary("prelu", 77, (2, 3, 5), (5,), lambda a, b: torch.where(a > 0, a, b * a))
+    yield reduce("sum", 81, (2, 3, 4, 5), (0, 2), torch.sum)
+    yield reduce("mean", 82, (2, 3, 4, 5), (1, 3), torch.mean)
+    # Equal extremes share the gradient.
+    yield reduce("max", 83, (5, 20), (1,), torch.amax)
+    yield reduce("min", 84, (20, 5), (0,), torch.amin)
+    yield reduce("l2", 85, (2, 3, 4), (1, 2), lambda x, axes: torch.linalg.vector_norm(x, dim=axes))
+    yield group_norm("groups", 91, (2, 3, 4, 6), 1e-5, 3)
+    yield group_norm("instances", 92, (2, 3, 4, 5), 1e-5, 5)
+    yield group_norm("layer", 93, (2, 3, 4, 7), 1e-3, 0)
+    yield local_response_norm("odd", 95, (2, 3, 2, 9), 5, 0.25, 0.75, 1.0)
+    yield local_response_norm("even", 96, (1, 2, 3, 6), 4, 0.5, 0.5, 2.0)
 
 
 def dump(value, indent=0):

@@ -80,7 +80,7 @@ impl Layer for Dense {
         let mut sum = None;
         for w in pieces {
             let rows = ctx.shape(w).dims()[0];
-            let columns = ctx.node(Slice { axis: 1, start, len: rows }, &[x])?;
+            let columns = ctx.node(Slice::along(1, start, rows), &[x])?;
             let part = ctx.node(Matmul::new(false, false), &[&[columns, w], &bias[..]].concat())?;
             sum = Some(match sum {
                 None => part,

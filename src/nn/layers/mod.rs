@@ -8,14 +8,18 @@ mod conv_transpose2d;
 mod dense;
 mod depthwise_conv2d;
 mod dropout;
+mod embedding;
 mod flatten;
 mod global_pool2d;
+mod group_norm;
 mod lrn;
 mod merge;
-mod pad_channels;
+mod pad;
 mod pool2d;
+mod reduce;
 mod resize2d;
 mod separable_conv2d;
+mod shape;
 
 pub use activation::{
     Clip, Elu, Gelu, GeluTanh, HardSigmoid, HardSwish, LeakyRelu, Mish, Prelu, Relu, Relu6, Selu, Sigmoid, Silu, Softmax,
@@ -27,15 +31,19 @@ pub use conv1d::Conv1d;
 pub use conv2d::Conv2d;
 pub use dense::Dense;
 pub use depthwise_conv2d::DepthwiseConv2d;
-pub use dropout::Dropout;
+pub use dropout::{Dropout, SpatialDropout};
+pub use embedding::Embedding;
 pub use flatten::Flatten;
 pub use global_pool2d::{GlobalAvgPool2d, GlobalMaxPool2d};
+pub use group_norm::{GroupNorm, InstanceNorm, LayerNorm};
 pub use lrn::Lrn;
 pub use merge::{Add, Concat, Max, Min, Mul, Sub};
-pub use pad_channels::PadChannels;
-pub use pool2d::{AdaptiveAvgPool2d, AvgPool2d, MaxPool2d};
+pub use pad::Pad;
+pub use pool2d::{AdaptiveAvgPool2d, AvgPool2d, LpPool2d, MaxPool2d};
+pub use reduce::Reduce;
 pub use resize2d::{Resize2d, Upsample2d};
 pub use separable_conv2d::SeparableConv2d;
+pub use shape::{ChannelShuffle, Crop2d, Permute, Reshape, Slice};
 
 use super::layer::batched;
 use crate::error::{Error, Result};

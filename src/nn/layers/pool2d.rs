@@ -7,7 +7,7 @@ use crate::op::Value;
 use crate::ops::reduce::{Reduce, Reduction};
 use crate::ops::resample2d::{Resample2d, Sampling};
 use crate::ops::view::View;
-use crate::ops::{avg_pool2d, max_pool2d};
+use crate::ops::{avg_pool2d, lp_pool2d, max_pool2d};
 use crate::tensor::{Padding, Window2d};
 
 fn window(size: Size2) -> Window2d {
@@ -29,7 +29,15 @@ pub struct AvgPool2d {
     count_include_pad: bool,
 }
 
-/// The options that both have.
+/// The p-norm of each window, `(sum of |x|^p)^(1 / p)`, channel by channel; else as [`MaxPool2d`]. Padding counts as zeros. Of numbers that
+/// aren't negative, whole windows give what PyTorch's `LPPool2d` does.
+#[derive(Clone, Debug)]
+pub struct LpPool2d {
+    window: Window2d,
+    p: f32,
+}
+
+/// The options that all have.
 macro_rules! window_options {
     ($layer:ident) => {
         impl $layer {
@@ -61,6 +69,7 @@ macro_rules! window_options {
 
 window_options!(MaxPool2d);
 window_options!(AvgPool2d);
+window_options!(LpPool2d);
 
 impl MaxPool2d {
     /// Windows of a size: `MaxPool2d::new(2)`, `MaxPool2d::new([2, 1])`.
@@ -79,6 +88,13 @@ impl AvgPool2d {
     pub fn count_include_pad(mut self) -> Self {
         self.count_include_pad = true;
         self
+    }
+}
+
+impl LpPool2d {
+    /// The norm `p`, 1 or more, of windows of a size: `LpPool2d::new(2.0, 2)`.
+    pub fn new(p: f32, size: impl Into<Size2>) -> Self {
+        LpPool2d { window: window(size.into()), p }
     }
 }
 
@@ -104,6 +120,18 @@ impl Layer for AvgPool2d {
         image(ctx.shape(x))?;
         let op = avg_pool2d::AvgPool2d { window: self.window, count_include_pad: self.count_include_pad };
         ctx.node(op, &[x])
+    }
+}
+
+impl Layer for LpPool2d {
+    fn type_name(&self) -> &'static str {
+        "lp_pool2d"
+    }
+
+    fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> Result<Value> {
+        let x = ctx.only(x)?;
+        image(ctx.shape(x))?;
+        ctx.node(lp_pool2d::LpPool2d { window: self.window, p: self.p }, &[x])
     }
 }
 

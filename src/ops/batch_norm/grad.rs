@@ -1,12 +1,12 @@
 //! The gradients of a batch norm in training: one pass adds up those by its parameters, another makes that by its input of them.
 
-use super::sums::{CHANNEL_SUMS, Constants, Pass, channel_sums};
 use super::{Channels, rows_of};
 use crate::error::Result;
 use crate::linalg::{Real, for_each_row};
 use crate::op::{
     Bound, Buffer, Cost, Cpu, CpuArgs, Op, Recorder, Source, TINY, expect_inputs, gamma as rounding, moved_bytes, shader,
 };
+use crate::ops::channel_sums::{CHANNEL_SUMS, Constants, Pass, channel_sums};
 use crate::ops::running_error::Running;
 use crate::ops::update::expect_positive;
 use crate::tensor::TensorType;

@@ -6,12 +6,12 @@ mod cases;
 mod fold;
 mod grad;
 mod inference;
-mod sums;
 
 pub use fold::BatchNormFold;
 pub use grad::{BatchNormGradInput, BatchNormGradParameters};
 pub use inference::BatchNormInference;
 
+use super::channel_sums::{self as sums, Pass, channel_sums};
 use super::elements::Elements;
 use super::running_error::Running;
 use super::update::expect_positive;
@@ -24,7 +24,6 @@ use crate::op::{
 use crate::ops::matmul::refuse_fused;
 use crate::tensor::{DType, Shape, TensorType};
 use std::sync::Arc;
-use sums::{Pass, channel_sums};
 
 static BATCH_NORM: Source = shader!("batch_norm");
 static SUMS: Source = shader!("batch_norm_sums");
@@ -278,8 +277,13 @@ impl Op for BatchNorm {
         let first = Pass::first(rows, c);
         let last = first.last();
         let partial = r.temp(TensorType::f32([first.n_blocks, 2, channels.c]));
-        let constants =
-            sums::Constants { pivot_row: pivot_row(shape), len: rows, correction: self.correction(rows), epsilon: self.epsilon };
+        let constants = sums::Constants {
+            pivot_row: pivot_row(shape),
+            len: rows,
+            correction: self.correction(rows),
+            epsilon: self.epsilon,
+            ..sums::Constants::default()
+        };
         first.record(r, e.kernel(&SUMS, &[&sums::CHANNEL_SUMS]), &[Buffer::Input(0)], &[partial], constants);
         let kernel = e.kernel(&STATISTICS, &[&ACTIVATION, &sums::CHANNEL_SUMS]);
         let writes = [Buffer::Output(1), Buffer::Output(2), Buffer::Output(3)];

@@ -129,7 +129,7 @@ impl UnaryRow for Reciprocal {
     }
 }
 
-/// `x^exponent`, for whole exponents up to 16 by products, for others as `e^(exponent ln |x|)`: 1 for an exponent of 0; negative x have a
+/// `x^exponent`, for whole exponents up to 4 by products, for others as `e^(exponent ln |x|)`: 1 for an exponent of 0; negative x have a
 /// power for whole exponents alone, for others NaN.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Pow {
@@ -145,7 +145,7 @@ impl Default for Pow {
 }
 
 /// The largest whole exponent whose power is a product.
-const LARGEST_PRODUCT: f64 = 16.0;
+const LARGEST_PRODUCT: f64 = 4.0;
 
 fn is_whole(x: f64) -> bool {
     x.fract() == 0.0
@@ -226,6 +226,6 @@ impl UnaryRow for Pow {
     }
 
     fn samples() -> Vec<Pow> {
-        [2.0, 1.5, -0.75, 3.0, -2.0, 0.0, 17.0].map(|exponent| Pow { exponent }).to_vec()
+        [2.0, 1.5, -0.75, 3.0, -2.0, 0.0, 5.0].map(|exponent| Pow { exponent }).to_vec()
     }
 }

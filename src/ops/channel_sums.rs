@@ -29,6 +29,12 @@ pub(super) struct Constants {
     pub correction: f64,
     /// Added to the variance.
     pub epsilon: f64,
+    /// Rows of a sample, where statistics are a sample's and a group's.
+    pub pixels: usize,
+    /// Groups of channels.
+    pub n_groups: usize,
+    /// Channels of a group.
+    pub per_group: usize,
 }
 
 impl Pass {
@@ -76,6 +82,9 @@ impl Pass {
             ("inverse_len", ((1.0 / constants.len as f64) as f32).into()),
             ("correction", (constants.correction as f32).into()),
             ("epsilon", (constants.epsilon as f32).into()),
+            ("pixels", constants.pixels.into()),
+            ("n_groups", constants.n_groups.into()),
+            ("per_group", constants.per_group.into()),
         ];
         let grid = r.linear_grid(self.n_blocks * self.n_groups_c());
         r.dispatch(kernel, reads, writes, &params, grid);
