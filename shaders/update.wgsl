@@ -91,7 +91,7 @@ fn rule(old: State, grad: vec4<f32>, rate: f32) -> State {
         case 7u: {
             s.a = mean2(s.a, grad * grad);
             s.b = mean2(s.b, grad);
-            let variance = max(s.a - s.b * s.b, vec4<f32>(0.0));
+            let variance = larger(s.a - s.b * s.b, vec4<f32>(0.0));
             s.c = params.momentum * s.c + grad / (sqrt(variance) + epsilon);
             s.p = s.p - rate * s.c;
         }

@@ -80,7 +80,7 @@ impl Cpu for Confusion {
 
 /// The list's entry.
 pub static DECLARATIONS: &[Declaration] =
-    &[Declaration { name: "confusion", no_gradient: Some("it counts"), shaders: &[&SHADER], cases }];
+    &[Declaration { name: "confusion", no_gradient: Some("it counts predictions"), shaders: &[&SHADER], cases }];
 
 fn cases() -> Vec<Case> {
     let case = |name: &str, seed: u64, rows: &[usize], c: usize, health: u32| {

@@ -291,6 +291,22 @@ mod tests {
         assert!((half - 0.5).abs() < 1e-12);
     }
 
+    /// PyTorch's `ReduceLROnPlateau` (tests/goldens/optimizers.py).
+    #[test]
+    fn plateau() {
+        let json: serde_json::Value = serde_json::from_str(include_str!("../../tests/goldens/optimizers.json")).unwrap();
+        let numbers =
+            |key: &str| json["schedules"][key].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect::<Vec<_>>();
+        let schedule = Schedule::Plateau { factor: 0.5, patience: 2 }.warm_up(0);
+        let mut plateau = Plateau::new();
+        for (loss, want) in numbers("plateau_losses").into_iter().zip(numbers("plateau")) {
+            let factor = schedule.factor(Place { step: 1, reductions: plateau.reductions, ..Place::default() });
+            assert!((factor - want).abs() < 1e-12, "{loss}: {factor}, want {want}");
+            plateau.observe(&schedule, loss);
+        }
+        assert!(plateau.reductions >= 2);
+    }
+
     #[test]
     fn warm_up_begins_above_zero() {
         let s = Schedule::Constant.warm_up(4);
