@@ -1,5 +1,8 @@
-//! Networks of the zoo against PyTorch's with the same weights (`tests/goldens/zoo.json`): outputs in training and in inference, and
-//! gradients by all parameters; in double precision, and on the devices.
+//! Networks of the zoo against PyTorch's with the same weights (`tests/goldens/zoo.json`): outputs and gradients by all parameters. In
+//! double precision, in training and with running statistics, to 1e-9 of each tensor's largest value; on the devices, to 1e-4.
+//!
+//! The gradients of training aren't compared on the devices. Where a ReLU's input is within a rounding of 0, its gradient is there or
+//! not; batch statistics of a few pixels make roundings so large that PyTorch's own in f32 and f64 differ by 0.1 of a tensor's largest.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may stop at what they don't expect.
 
 mod common;
@@ -31,7 +34,7 @@ fn parameter(name: &str, shape: &Shape) -> Tensor {
     let (factor, offset) = match name.rsplit_once('/').unwrap().1 {
         "weight" => {
             let fan_in: usize = dims[..dims.len() - 1].iter().product();
-            (((6.0 / fan_in as f64).log2() / 2.0).round().exp2() as f32, 0.0)
+            (((6.0 / fan_in as f64).log2() / 2.0 + 0.5).floor().exp2() as f32, 0.0)
         }
         "gamma" | "running_variance" => (0.5, 1.0),
         _ => (0.25, 0.0),
@@ -68,7 +71,7 @@ struct Case {
 }
 
 impl Case {
-    fn new(golden: &Json, mode: Mode) -> Case {
+    fn new(golden: &Json, mode: Mode, gradients: bool) -> Case {
         let number = |key: &str| golden[key].as_u64().unwrap() as usize;
         let (batch, size) = (number("batch"), number("size"));
         let mut graph = Graph::new();
@@ -87,12 +90,13 @@ impl Case {
             feeds.push((*v, parameter(name, &graph.info(*v).ty.shape)));
         }
         let mut outputs = vec![("outputs".to_string(), y)];
-        if mode == Mode::Training {
+        if gradients {
             let product = graph.node(Binary::<Mul>::new(), &[y, dy]).unwrap();
             let loss = graph.node(Reduce::all(Reduction::Sum, 2), &[product]).unwrap();
-            let wrt: Vec<Value> = parameters.iter().map(|(_, v)| *v).collect();
+            let trained: Vec<(String, Value)> = parameters.into_iter().filter(|(name, _)| !name.contains("running")).collect();
+            let wrt: Vec<Value> = trained.iter().map(|(_, v)| *v).collect();
             let gradients = graph.gradients(loss, &wrt).unwrap();
-            outputs.extend(parameters.into_iter().map(|(name, _)| name).zip(gradients));
+            outputs.extend(trained.into_iter().map(|(name, _)| name).zip(gradients));
         } else {
             feeds.retain(|(v, _)| *v != dy);
         }
@@ -116,22 +120,30 @@ fn check(golden: &Json, mode: Mode, names: &[(String, Value)], got: &[Vec<f64>],
         assert!(share <= 1.0, "{network} on {on}, {what}: got {got:e}, PyTorch {want:e}, largest {scale:e}");
         worst = worst.max(share);
     };
-    let outputs = numbers(&golden[if mode == Mode::Training { "training" } else { "inference" }]);
+    let golden = &golden[if mode == Mode::Training { "training" } else { "inference" }];
+    let outputs = numbers(&golden["outputs"]);
     assert_eq!(outputs.len(), got[0].len());
     let largest = outputs.iter().fold(0.0f64, |m, v| m.max(v.abs()));
     for (&got, want) in got[0].iter().zip(outputs) {
         compare("outputs", got, want, largest);
     }
-    if mode == Mode::Training {
+    if names.len() > 1 {
         let gradients = golden["gradients"].as_object().unwrap();
+        // What comes before a batch norm without an activation between has no gradient by what it adds to all pixels: roundings.
+        let all = gradients.values().map(|g| numbers(g)[0]).fold(0.0, f64::max);
         assert_eq!(gradients.len(), names.len() - 1, "{network}");
         for ((name, _), got) in names.iter().zip(got).skip(1) {
             let want = numbers(&gradients[name]);
-            let [largest, norm, kept @ ..] = &want[..] else { panic!("{name}") };
-            compare(name, got.iter().fold(0.0, |m, v| m.max(v.abs())), *largest, *largest);
-            compare(name, got.iter().map(|v| v * v).sum::<f64>().sqrt(), *norm, *norm);
+            let [largest, norm, ref kept @ ..] = want[..] else { panic!("{name}") };
+            let got_largest = got.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+            if largest < 1e-12 * all {
+                compare(name, got_largest, 0.0, all);
+                continue;
+            }
+            compare(name, got_largest, largest, largest);
+            compare(name, got.iter().map(|v| v * v).sum::<f64>().sqrt(), norm, norm);
             for (i, &want) in kept.iter().enumerate() {
-                compare(name, got[i * got.len() / kept.len()], want, *largest);
+                compare(name, got[i * got.len() / kept.len()], want, largest);
             }
         }
     }
@@ -150,7 +162,7 @@ fn goldens() -> Vec<Json> {
 fn double_precision() {
     for golden in goldens() {
         for mode in [Mode::Inference, Mode::Training] {
-            let case = Case::new(&golden, mode);
+            let case = Case::new(&golden, mode, true);
             let plan = Plan::new(case.graph.clone(), &case.values(), None).unwrap();
             let needed = plan.inputs();
             let mut runtime = cpu::Runtime::<f64>::new();
@@ -167,7 +179,7 @@ fn double_precision() {
 fn on(device: &Device) {
     for golden in goldens() {
         for mode in [Mode::Inference, Mode::Training] {
-            let case = Case::new(&golden, mode);
+            let case = Case::new(&golden, mode, mode == Mode::Inference);
             let feeds: Vec<(Value, &Tensor)> = case.feeds.iter().map(|(v, t)| (*v, t)).collect();
             let got = device.evaluate(case.graph.clone(), &case.values(), &feeds).unwrap();
             let got: Vec<Vec<f64>> = got.iter().map(|t| t.as_f32().unwrap().iter().map(|&v| f64::from(v)).collect()).collect();

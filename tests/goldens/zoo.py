@@ -1,4 +1,4 @@
-"""Networks of torchvision by PyTorch in double precision on the CPU: outputs in training and in inference, gradients in training.
+"""Networks of torchvision by PyTorch in double precision on the CPU: outputs and gradients, in training and in inference.
 
 Writes zoo.json beside itself. Weights and images are not in it: both sides make them by a recipe, from a hash of a tensor's name and
 an element's index (`numbers`), as multiples of a power of two that are exact in f32. The gradients are those of the sum of outputs
@@ -18,7 +18,7 @@ from ops import to_nchw
 
 HERE = pathlib.Path(__file__).resolve().parent
 CLASSES = 10
-KEPT = 4
+KEPT = 2
 # Batch and size of images: the last maps of those with batch norm have 4 pixels an image.
 NETWORKS = {"alexnet": (2, 64), "densenet121": (3, 64), "googlenet": (3, 64), "mobilenet_v2": (3, 64), "resnet18": (3, 64)}
 
@@ -53,7 +53,7 @@ def parameter(name, shape):
     u = numbers(name, shape)
     if kind == "weight":
         # He's bound for uniform weights, sqrt(6 / fan in), as a power of two.
-        return u * 2.0 ** round(np.log2(6 / np.prod(shape[:-1])) / 2)
+        return u * 2.0 ** np.floor(np.log2(6 / np.prod(shape[:-1])) / 2 + 0.5)
     if kind in ("gamma", "running_variance"):
         return 1 + u / 2
     return u / 4
@@ -85,7 +85,7 @@ def own(model):
 
 
 def array(values):
-    return [float(f"{v:.13g}") for v in values]
+    return [float(f"{v:.12g}") for v in values]
 
 
 def golden(name, batch, size):
@@ -100,32 +100,28 @@ def golden(name, batch, size):
         for key, (tensor, turn, back) in tensors.items():
             tensor.copy_(back(torch.tensor(parameter(key, tuple(turn(tensor).shape)))))
     x = to_nchw(torch.tensor(2 * numbers("images", (batch, size, size, 3))))
-    model.eval()
-    with torch.no_grad():
-        inference = model(x)
-    model.train()
-    y = model(x)
-    (y * torch.tensor(numbers("dy", tuple(y.shape)))).sum().backward()
-    gradients = {}
-    for key, (tensor, turn, _) in tensors.items():
-        if tensor.grad is not None:
-            g = turn(tensor.grad).flatten().numpy()
-            kept = g[[i * len(g) // KEPT for i in range(KEPT)]]
-            gradients[key] = array([np.abs(g).max(), np.sqrt((g * g).sum()), *kept])
-    flat = lambda t: array(t.detach().flatten().tolist())
-    return {"name": name, "batch": batch, "size": size, "inference": flat(inference), "training": flat(y), "gradients": gradients}
+    result = {"name": name, "batch": batch, "size": size}
+    for mode in ("inference", "training"):
+        model.train(mode == "training")
+        model.zero_grad()
+        y = model(x)
+        (y * torch.tensor(numbers("dy", tuple(y.shape)))).sum().backward()
+        result[mode] = {"outputs": array(y.detach().flatten().tolist()), "gradients": {}}
+        for key, (tensor, turn, _) in tensors.items():
+            if tensor.grad is not None:
+                g = turn(tensor.grad).flatten().numpy()
+                kept = g[[i * len(g) // KEPT for i in range(KEPT)]]
+                result[mode]["gradients"][key] = array([np.abs(g).max(), np.sqrt((g * g).sum()), *kept])
+    return result
 
 
 def main():
     torch.set_num_threads(1)
     with np.errstate(over="ignore"):
         results = [golden(name, batch, size) for name, (batch, size) in NETWORKS.items()]
-    lines = []
-    for result in results:
-        gradients = ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in result.pop("gradients").items())
-        head = json.dumps(result)[:-1]
-        lines.append(f'{head}, "gradients": {{\n{gradients}\n}}}}')
-    (HERE / "zoo.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
+    # A tensor a line.
+    text = json.dumps(results).replace('], "', '],\n"').replace('{"name"', '\n{"name"')
+    (HERE / "zoo.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":
