@@ -130,7 +130,7 @@ impl Op for Conv2dGradInput {
         let (c_in_4, c_out_4) = g.vectors();
         let size = [g.n * g.input[0] * g.input[1], g.c_in / g.groups, g.c_out / g.groups];
         if g.is_pointwise() {
-            product(size, false, true).record(r, Input(0), Input(1), Epilogue::default(), Output(0));
+            product(r, size, false, true).record(r, Input(0), Input(1), Epilogue::default(), Output(0));
             return Ok(());
         }
         if depthwise::applies(&g) {
