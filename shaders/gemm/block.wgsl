@@ -1,7 +1,6 @@
 // Blocks of 4 x 4 elements of A and B with k as the matrix column, whichever way the operand's memory runs, and the epilogue:
 // c = activate(sum + bias + residual). Imported by every main loop, after its operand.
 
-const HAS_BIAS: bool = false;
 const HAS_RESIDUAL: bool = false; // a tensor like c
 
 // What a workgroup computes: a tile of a group's rows and columns, summed over a split of k.
@@ -118,20 +117,22 @@ fn row(bv: mat4x4<f32>, av: vec4<f32>, sum: vec4<f32>) -> vec4<f32> {
     return fma(vec4<f32>(av.w), bv[3], y);
 }
 
-fn bias_at(n: u32, i: u32) -> f32 {
-    if (n < params.n) {
+fn bias_of(n: u32, i: u32) -> f32 {
+    if (n < params.n_biased) {
         return bias[i];
     }
     return 0.0;
 }
 
-// c for columns n ..= n + 3 of a group, where `residual` is added, if there is one.
-fn epilogue(sum: vec4<f32>, residual: vec4<f32>, group: u32, n: u32) -> vec4<f32> {
-    var y = sum;
-    if (HAS_BIAS) {
-        let i = group * params.n + n;
-        y += vec4<f32>(bias_at(n, i), bias_at(n + 1u, i + 1u), bias_at(n + 2u, i + 2u), bias_at(n + 3u, i + 3u));
-    }
+// The bias of columns n ..= n + 3 of a group, or zeros without one. Apart from the epilogue, as all rows have the same.
+fn bias_at(n: u32, group: u32) -> vec4<f32> {
+    let i = group * params.n + n;
+    return vec4<f32>(bias_of(n, i), bias_of(n + 1u, i + 1u), bias_of(n + 2u, i + 2u), bias_of(n + 3u, i + 3u));
+}
+
+// c from a sum and what is added to it.
+fn epilogue(sum: vec4<f32>, added: vec4<f32>, residual: vec4<f32>) -> vec4<f32> {
+    var y = sum + added;
     if (HAS_RESIDUAL) {
         y += residual;
     }

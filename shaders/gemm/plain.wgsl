@@ -49,11 +49,21 @@ fn main(
         }
         p = k_add(p, four);
     }
-    for (var i = 0u; i < BLOCKS_M; i++) {
+    var added: array<vec4<f32>, BLOCKS_N>;
+    for (var j = 0u; j < BLOCKS_N; j++) {
+        added[j] = bias_at(n + j * STEP_N, group);
+    }
+    // Always the first row, and then all move up by one: code for one row of blocks instead of for all, as such adapters compile
+    // slowly what they would unroll. They don't as long as they don't know the number of rows.
+    let m_end = min(m + BLOCKS_M * STEP_M, params.m);
+    for (var row_m = m; row_m < m_end; row_m += STEP_M) {
         for (var j = 0u; j < BLOCKS_N; j++) {
             for (var r = 0u; r < 4u; r++) {
-                store(m + i * STEP_M + r, n + j * STEP_N, group, split, sums[i * BLOCKS_N + j][r]);
+                store(row_m + r, n + j * STEP_N, group, split, sums[j][r], added[j]);
             }
+        }
+        for (var i = BLOCKS_N; i < BLOCKS_M * BLOCKS_N; i++) {
+            sums[i - BLOCKS_N] = sums[i];
         }
     }
 }

@@ -10,8 +10,8 @@ fn residual_at(n: u32, i: u32) -> f32 {
     return 0.0;
 }
 
-// c[m, n ..= n + 3] of a group and, where k is split, of a split.
-fn store(m: u32, n: u32, group: u32, split: u32, sum: vec4<f32>) {
+// c[m, n ..= n + 3] of a group and, where k is split, of a split; `added` is the bias of these columns.
+fn store(m: u32, n: u32, group: u32, split: u32, sum: vec4<f32>, added: vec4<f32>) {
     if (m >= params.m) {
         return;
     }
@@ -20,7 +20,7 @@ fn store(m: u32, n: u32, group: u32, split: u32, sum: vec4<f32>) {
     if (HAS_RESIDUAL) {
         r = vec4<f32>(residual_at(n, i), residual_at(n + 1u, i + 1u), residual_at(n + 2u, i + 2u), residual_at(n + 3u, i + 3u));
     }
-    let y = epilogue(sum, r, group, n);
+    let y = epilogue(sum, added, r);
     if (n < params.n) {
         c[i] = y.x;
     }

@@ -42,20 +42,6 @@ fn upper_lanes(v: vec4<f32>) -> mat4x4<f32> {
     );
 }
 
-// The LANES rows of a load.
-fn store_load(m: u32, n: u32, group: u32, split: u32, lower: mat4x4<f32>, upper: mat4x4<f32>) {
-    store(m, n, group, split, lower[0]);
-    store(m + 1u, n, group, split, lower[1]);
-    store(m + 2u, n, group, split, lower[2]);
-    store(m + 3u, n, group, split, lower[3]);
-    if (LANES > 4u) {
-        store(m + 4u, n, group, split, upper[0]);
-        store(m + 5u, n, group, split, upper[1]);
-        store(m + 6u, n, group, split, upper[2]);
-        store(m + 7u, n, group, split, upper[3]);
-    }
-}
-
 @compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) workgroup_id: vec3<u32>,
@@ -118,12 +104,27 @@ fn main(
         a_position = k_add(a_position, four);
         b_position = k_add(b_position, four);
     }
-    store_load(m, n, group, split, lower_0, upper_0);
-    if (A_LOADS > 1u) {
-        store_load(m + LANES, n, group, split, lower_1, upper_1);
-    }
-    if (A_LOADS > 2u) {
-        store_load(m + 2u * LANES, n, group, split, lower_2, upper_2);
-        store_load(m + 3u * LANES, n, group, split, lower_3, upper_3);
+    let added = bias_at(n, group);
+    // Always the first four rows, and then all move up: code for four rows instead of for all, as such adapters compile slowly what they
+    // would unroll. They don't as long as they don't know the number of rows.
+    let m_end = min(m + A_LOADS * LANES, params.m);
+    for (var row_m = m; row_m < m_end; row_m += 4u) {
+        store(row_m, n, group, split, lower_0[0], added);
+        store(row_m + 1u, n, group, split, lower_0[1], added);
+        store(row_m + 2u, n, group, split, lower_0[2], added);
+        store(row_m + 3u, n, group, split, lower_0[3], added);
+        if (LANES > 4u) {
+            lower_0 = upper_0;
+            upper_0 = lower_1;
+            lower_1 = upper_1;
+            upper_1 = lower_2;
+            lower_2 = upper_2;
+            upper_2 = lower_3;
+            lower_3 = upper_3;
+        } else {
+            lower_0 = lower_1;
+            lower_1 = lower_2;
+            lower_2 = lower_3;
+        }
     }
 }

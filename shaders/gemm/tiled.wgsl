@@ -106,10 +106,11 @@ fn multiply_add_4(thread_m: u32, thread_n: u32, k: u32, sums: ptr<function, Sums
 }
 
 fn store_block(m: u32, n: u32, group: u32, split: u32, sum: mat4x4<f32>) {
-    store(m, n, group, split, sum[0]);
-    store(m + 1u, n, group, split, sum[1]);
-    store(m + 2u, n, group, split, sum[2]);
-    store(m + 3u, n, group, split, sum[3]);
+    let added = bias_at(n, group);
+    store(m, n, group, split, sum[0], added);
+    store(m + 1u, n, group, split, sum[1], added);
+    store(m + 2u, n, group, split, sum[2], added);
+    store(m + 3u, n, group, split, sum[3], added);
 }
 
 @compute @workgroup_size(THREADS)
@@ -151,14 +152,14 @@ fn main(
     var sums: Sums;
     for (var k0 = k_begin; k0 < k_end; k0 += TILE_K) {
         if (loads_a) {
-            let v = block_loaded(next, A_ALONG_K);
+            // Loads element by element are zeros already where they are outside: the compiler sees only here that nothing is left to do.
+            let v = block_loaded(BlockLoad(next.v, next.inside | vec4<bool>(!A_VECTOR)), A_ALONG_K);
             sh_a[a_to] = v[0];
             sh_a[a_to + ROW_M] = v[1];
             sh_a[a_to + 2u * ROW_M] = v[2];
             sh_a[a_to + 3u * ROW_M] = v[3];
         } else if (loads_b) {
-            // The compiler sees that B is always inside only if it is told apart from A.
-            let v = block_loaded(BlockLoad(next.v, next.inside | vec4<bool>(K_WHOLE)), B_ALONG_K);
+            let v = block_loaded(BlockLoad(next.v, next.inside | vec4<bool>(K_WHOLE || !B_VECTOR)), B_ALONG_K);
             sh_b[b_to] = v[0];
             sh_b[b_to + ROW_N] = v[1];
             sh_b[b_to + 2u * ROW_N] = v[2];

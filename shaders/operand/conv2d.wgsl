@@ -12,6 +12,7 @@ struct Params {
     c_stride: u32,
     c_rows: u32,
     c_group: u32,
+    n_biased: u32, // n, or 0 without a bias
     h_in: u32,
     w_in: u32,
     c_in: u32,
@@ -30,17 +31,29 @@ struct Params {
 
 const A_ALONG_K: bool = true;
 const B_ALONG_K: bool = false;
+// Whether what lies under a row of a window, k_w * c_in elements, is a run in memory, of at least four. Then a position is (k_h, place in
+// the run), and loads element by element ask only once for a row whether it lies inside.
+const RUNS: bool = false;
 
 fn k_at(k: u32) -> Position {
+    if (RUNS) {
+        let p = digits(k, 1u, params.k_w * params.c_in);
+        return Position(k, p.high, 0u, p.low);
+    }
     return digits(k, params.k_w, params.c_in_group);
 }
 
 fn k_add(p: Position, q: Position) -> Position {
+    if (RUNS) {
+        let run = params.k_w * params.c_in;
+        let low = p.low + q.low;
+        return Position(p.k + q.k, p.high + q.high + u32(low >= run), 0u, min(low, low - run));
+    }
     return add_digits(p, q, params.k_w, params.c_in_group);
 }
 
 // An output pixel's window: the input pixel under its first tap, and that pixel's first element. They need not lie inside: a negative
-// number is a large one.
+// number is a large one. For RUNS, w0 counts elements.
 struct AState {
     h0: u32,
     w0: u32,
@@ -52,7 +65,7 @@ fn a_prepare(m: u32, group: u32) -> AState {
     let h0 = p.mid * params.stride_h - params.pad_top;
     let w0 = p.low * params.stride_w - params.pad_left;
     let pixel = (p.high * params.h_in + h0) * params.w_in + w0;
-    return AState(h0, w0, pixel * params.c_in + group * params.c_in_group);
+    return AState(h0, select(w0, w0 * params.c_in, RUNS), pixel * params.c_in + group * params.c_in_group);
 }
 
 // Element index of (pixel, k), and whether it lies inside the input.
@@ -73,10 +86,46 @@ fn a_at(s: AState, p: Position) -> f32 {
     return a_scalar(t.i, t.inside);
 }
 
+// A place in a run, whether that is the next run, and how far it lies from the first run's start.
+struct RunPlace {
+    low: u32,
+    next: bool,
+    i: u32,
+}
+
+fn run_place(low: u32) -> RunPlace {
+    let run = params.k_w * params.c_in;
+    let next = low >= run;
+    let down = params.dilation_h * params.w_in * params.c_in - run;
+    return RunPlace(min(low, low - run), next, low + select(0u, down, next));
+}
+
+fn a_in_run(s: AState, row: u32, place: RunPlace, rows: vec2<bool>) -> f32 {
+    let inside = select(rows.x, rows.y, place.next) & (s.w0 + place.low < params.w_in * params.c_in);
+    // 0 - base + base is 0, in one instruction with the shift to bytes.
+    return select(0.0, vec4<f32>(a[s.base + select(0u - s.base, row + place.i, inside)]).x, inside);
+}
+
 fn a_fetch(s: AState, p: Position) -> Load {
     if (A_VECTOR) {
         let t = a_tap(s, p);
         return a_vector(t.i, t.inside);
+    }
+    if (RUNS) {
+        let h = p.high * params.dilation_h;
+        let row = h * (params.w_in * params.c_in);
+        // This run's, and the next.
+        let rows = vec2<bool>(
+            (s.h0 + h < params.h_in) & in_k(p.k),
+            (s.h0 + h + params.dilation_h < params.h_in) & in_k(p.k - p.low + params.k_w * params.c_in),
+        );
+        let v = vec4<f32>(
+            a_in_run(s, row, run_place(p.low), rows),
+            a_in_run(s, row, run_place(p.low + 1u), rows),
+            a_in_run(s, row, run_place(p.low + 2u), rows),
+            a_in_run(s, row, run_place(p.low + 3u), rows),
+        );
+        return Load(v, true);
     }
     let one = k_at(1u);
     let p1 = k_add(p, one);

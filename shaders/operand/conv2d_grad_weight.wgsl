@@ -13,6 +13,7 @@ struct Params {
     c_stride: u32,
     c_rows: u32,
     c_group: u32,
+    n_biased: u32, // n, or 0 without a bias
     h_in: u32,
     w_in: u32,
     c_in: u32,

@@ -1,5 +1,6 @@
 // Operands of matrix products C[m, n] = sum_k A[m, k] B[k, n]: of one, or of a batch, of which a group is one.
-// a: [m, k], or [k, m] if A_ALONG_K is false. b: [k, n], or [n, k] if B_ALONG_K. c: [m, n]. Owner: src/ops/matmul.rs.
+// a: [m, k], or [k, m] if A_ALONG_K is false. b: [k, n], or [n, k] if B_ALONG_K. c: [m, n]. If STRIDED, a and b are read element by
+// element, whichever way their memory runs: one kernel for all of odd sizes. Owner: src/ops/matmul.rs.
 
 struct Params {
     m: u32,
@@ -12,12 +13,18 @@ struct Params {
     c_stride: u32,
     c_rows: u32,
     c_group: u32,
+    n_biased: u32, // n, or 0 without a bias
     a_group: u32, // from a product of a batch to the next
     b_group: u32,
+    a_m: u32, // from a row of A to the next
+    a_k: u32, // from a column of A to the next
+    b_k: u32,
+    b_n: u32,
 }
 
 const A_ALONG_K: bool = true;
 const B_ALONG_K: bool = false;
+const STRIDED: bool = false;
 
 fn k_at(k: u32) -> Position {
     return Position(k, 0u, 0u, 0u);
@@ -27,7 +34,7 @@ fn k_add(p: Position, q: Position) -> Position {
     return Position(p.k + q.k, 0u, 0u, 0u);
 }
 
-// The row or column, at most the last, and where it starts; `left` counts the rows or columns up to the last.
+// Where the row, at most the last, starts; `left` counts the rows up to the last.
 struct AState {
     base: u32,
     left: u32,
@@ -35,35 +42,61 @@ struct AState {
 
 fn a_prepare(m: u32, group: u32) -> AState {
     let row = min(m, params.m - 1u);
-    let base = select(select(row, row & ~3u, A_VECTOR), row * params.k, A_ALONG_K);
-    return AState(group * params.a_group + base, params.m - row);
+    let first = select(row, row & ~3u, A_VECTOR && !A_ALONG_K);
+    return AState(group * params.a_group + first * params.a_m, params.m - row);
 }
 
 // Along k: (m, k ..= k + 3); else (m ..= m + 3, k).
 fn a_fetch(s: AState, p: Position) -> Load {
+    if (STRIDED) {
+        let i0 = s.base + p.k * params.a_k;
+        let i1 = i0 + params.a_k;
+        let i2 = i1 + params.a_k;
+        let v = vec4<f32>(
+            a_scalar(i0, in_k(p.k)),
+            a_scalar(i1, in_k(p.k + 1u)),
+            a_scalar(i2, in_k(p.k + 2u)),
+            a_scalar(i2 + params.a_k, in_k(p.k + 3u)),
+        );
+        return Load(v, true);
+    }
     if (A_ALONG_K) {
         return a_along(s.base + p.k, params.k - p.k, in_k(p.k));
     }
-    return a_along(s.base + p.k * params.m, s.left, in_k(p.k));
+    return a_along(s.base + p.k * params.a_k, s.left, in_k(p.k));
 }
 
+// The column likewise, and the three after it from there on, or the last of all.
 struct BState {
     base: u32,
     left: u32,
+    next: vec3<u32>,
 }
 
 fn b_prepare(n: u32, group: u32) -> BState {
     let column = min(n, params.n - 1u);
-    let base = select(select(column, column & ~3u, B_VECTOR), column * params.k, B_ALONG_K);
-    return BState(group * params.b_group + base, params.n - column);
+    let first = select(column, column & ~3u, B_VECTOR && !B_ALONG_K);
+    let left = params.n - column;
+    return BState(group * params.b_group + first * params.b_n, left, min(vec3<u32>(1u, 2u, 3u), vec3<u32>(left - 1u)) * params.b_n);
 }
 
 // Along k: (k ..= k + 3, n); else (k, n ..= n + 3).
 fn b_fetch(s: BState, p: Position) -> Load {
+    if (STRIDED) {
+        let i = s.base + p.k * params.b_k;
+        let inside = in_k(p.k);
+        let v = vec4<f32>(
+            b_scalar(i, inside),
+            b_scalar(i + s.next.x, inside),
+            b_scalar(i + s.next.y, inside),
+            b_scalar(i + s.next.z, inside),
+        );
+        return Load(v, true);
+    }
     if (B_ALONG_K) {
         return b_along(s.base + p.k, params.k - p.k, in_k(p.k));
     }
-    return b_along(s.base + p.k * params.n, s.left, in_k(p.k));
+    return b_along(s.base + p.k * params.b_k, s.left, in_k(p.k));
 }
 
 fn c_row(m: u32) -> u32 {

@@ -112,7 +112,12 @@ impl Epilogue {
 
     /// Sets the epilogue's constants of a kernel.
     pub fn set(&self, kernel: Kernel) -> Kernel {
-        kernel.set("HAS_BIAS", self.bias.is_some()).set("HAS_RESIDUAL", self.residual.is_some()).activation(self.activation)
+        self.set_but_bias(kernel.set("HAS_BIAS", self.bias.is_some()))
+    }
+
+    /// Those of a main loop, to which `Params` say whether there is a bias.
+    fn set_but_bias(&self, kernel: Kernel) -> Kernel {
+        kernel.set("HAS_RESIDUAL", self.residual.is_some()).activation(self.activation)
     }
 
     /// What to bind for bias and residual: `other` where there is none.
@@ -255,14 +260,16 @@ impl Gemm {
             Loop::Plain { .. } => &PLAIN,
         };
         let phases = if self.phases.is_empty() { vec![Phase { rows: m, k, params: Vec::new() }] } else { self.phases };
-        // Every split has its share, and none reaches beyond the last k.
-        let whole = |p: &Phase| p.k.is_multiple_of(TILE_K) && (n_splits - 1) * k_chunk(p.k, n_splits) < p.k;
+        // Every split has its share, and none reaches beyond the last k. A kernel for odd sizes is one for all of them.
+        let step = if main_loop == Loop::Tiled { TILE_K } else { 4 };
+        let whole =
+            |p: &Phase| self.vector != [false; 3] && p.k.is_multiple_of(step) && (n_splits - 1) * k_chunk(p.k, n_splits) < p.k;
         let store = if self.vector[2] { &STORE_VECTOR } else { &STORE_SCALAR };
         let mut kernel = Kernel::new(main, &[&ACCESS, self.operand, &ACTIVATION, &BLOCK, store, &GRID, &QUOTIENT]);
         for (vector, element, flag) in [(self.vector[0], "AElement", "A_VECTOR"), (self.vector[1], "BElement", "B_VECTOR")] {
             kernel = kernel.set(element, if vector { "vec4<f32>" } else { "f32" }).set(flag, vector);
         }
-        kernel = own_epilogue.set(kernel.set("K_WHOLE", phases.iter().all(whole)));
+        kernel = own_epilogue.set_but_bias(kernel.set("K_WHOLE", phases.iter().all(whole)));
         kernel.consts.extend(self.consts);
         kernel = match main_loop {
             Loop::Tiled => kernel
@@ -297,6 +304,7 @@ impl Gemm {
                 ("c_stride", c_stride.into()),
                 ("c_rows", c_rows.into()),
                 ("c_group", c_group.into()),
+                ("n_biased", own_epilogue.bias.map_or(0, |_| n).into()),
             ];
             params.extend(&self.params);
             params.extend(phase.params);

@@ -5,7 +5,7 @@ use super::reduce::{Reduce, Reduction};
 use crate::error::{Error, Result};
 use crate::linalg::{self, Geometry, LONGEST_PANEL, Matrix, Real, conv2d_grad_input, for_each_row, matmul, matmul_few_rows};
 use crate::op::{
-    Activation, Bound, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, moved_bytes, sample, shader,
+    Activation, Bound, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, MainLoop, Op, Recorder, Source, moved_bytes, sample, shader,
 };
 use crate::op::Buffer::{Input, Output};
 use crate::tensor::{DType, TensorType};
@@ -87,7 +87,7 @@ impl Op for Matmul {
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
         let size = self.size(r.x(0), r.x(1))?;
         let epilogue = epilogue(r.inputs().len(), self.residual, self.activation);
-        product(size, self.transpose_a, self.transpose_b).record(r, Input(0), Input(1), epilogue, Output(0));
+        product(r, size, self.transpose_a, self.transpose_b).record(r, Input(0), Input(1), epilogue, Output(0));
         Ok(())
     }
 
@@ -116,24 +116,40 @@ impl Op for Matmul {
 }
 
 /// The product `C[m, n]` of `A` [m, k] and `B` [k, n], each given that way round or transposed, to record.
-pub(super) fn product(size: [usize; 3], transpose_a: bool, transpose_b: bool) -> Gemm {
-    products(1, size, transpose_a, transpose_b)
+pub(super) fn product(r: &Recorder<'_>, size: [usize; 3], transpose_a: bool, transpose_b: bool) -> Gemm {
+    let [m, n, k] = size;
+    products(r, (1, [m * k, k * n]), size, transpose_a, transpose_b)
 }
 
-/// `batch` such products, whose `A`, `B` and `C` lie one after the other.
-pub(super) fn products(batch: usize, size: [usize; 3], transpose_a: bool, transpose_b: bool) -> Gemm {
+/// A number of such products, and from the `A` and `B` of one to those of the next; their `C` lie one after the other.
+pub(super) fn products(
+    r: &Recorder<'_>,
+    (batch, [a_group, b_group]): (usize, [usize; 2]),
+    size: [usize; 3],
+    transpose_a: bool,
+    transpose_b: bool,
+) -> Gemm {
     let [m, n, k] = size;
-    let a_row = if transpose_a { m } else { k };
-    let b_row = if transpose_b { k } else { n };
+    let [a_m, a_k] = if transpose_a { [1, m] } else { [k, 1] };
+    let [b_k, b_n] = if transpose_b { [1, k] } else { [n, 1] };
+    let vector = [a_m.max(a_k), b_k.max(b_n), n].map(|len| len.is_multiple_of(4));
+    // Adapters that the CPU runs load element by element in any case, but compile slowly.
+    let strided = r.profile().main_loop != MainLoop::Tiled && vector != [true; 3];
     Gemm {
         operand: &OPERAND,
-        consts: vec![("A_ALONG_K", (!transpose_a).into()), ("B_ALONG_K", transpose_b.into())],
+        consts: vec![
+            ("A_ALONG_K", (strided || !transpose_a).into()),
+            ("B_ALONG_K", (!strided && transpose_b).into()),
+            ("STRIDED", strided.into()),
+        ],
         size,
         phases: Vec::new(),
         groups: batch,
         batch: true,
-        vector: [a_row, b_row, n].map(|len| len.is_multiple_of(4)),
-        params: vec![("a_group", (m * k).into()), ("b_group", (k * n).into())],
+        vector: if strided { [false; 3] } else { vector },
+        params: [("a_group", a_group), ("b_group", b_group), ("a_m", a_m), ("a_k", a_k), ("b_k", b_k), ("b_n", b_n)]
+            .map(|(name, len)| (name, len.into()))
+            .to_vec(),
     }
 }
 

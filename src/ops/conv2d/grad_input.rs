@@ -146,7 +146,7 @@ impl Op for Conv2dGradInput {
         let size = [g.n * g.input[0] * g.input[1], g.c_in / g.groups, g.c_out / g.groups];
         let epilogue = matmul::epilogue(r.inputs().len(), false, self.activation);
         if g.is_pointwise() {
-            matmul::product(size, false, true).record(r, Input(0), Input(1), epilogue, Output(0));
+            matmul::product(r, size, false, true).record(r, Input(0), Input(1), epilogue, Output(0));
             return Ok(());
         }
         // The kernel for strips of pixels has no epilogue, which depthwise networks have no use for.

@@ -62,7 +62,7 @@ impl Op for Conv2dGradWeight {
         let (c_in_4, c_out_4) = g.vectors();
         let size = [g.taps(), g.c_out / g.groups, g.output_pixels()];
         if g.is_pointwise() {
-            product(size, true, false).record(r, Input(0), Input(1), Epilogue::default(), Output(0));
+            product(r, size, true, false).record(r, Input(0), Input(1), Epilogue::default(), Output(0));
             return Ok(());
         }
         if depthwise::applies(&g) {

@@ -220,7 +220,7 @@ impl Op for Conv2d {
         let size = [g.output_pixels(), g.c_out / g.groups, g.taps()];
         let epilogue = matmul::epilogue(r.inputs().len(), self.residual, self.activation);
         if g.is_pointwise() {
-            matmul::product(size, false, false).record(r, Input(0), Input(1), epilogue, Output(0));
+            matmul::product(r, size, false, false).record(r, Input(0), Input(1), epilogue, Output(0));
             return Ok(());
         }
         if depthwise::applies(&g) {
@@ -231,9 +231,11 @@ impl Op for Conv2d {
             winograd::record(r, &g, false, epilogue);
             return Ok(());
         }
+        // What lies under a row of a window is a run in memory.
+        let runs = !c_in_4 && g.groups == 1 && g.dilation[1] == 1 && g.kernel[1] * g.c_in >= 4;
         let gemm = Gemm {
             operand: &CONV2D,
-            consts: Vec::new(),
+            consts: vec![("RUNS", runs.into())],
             size,
             phases: Vec::new(),
             groups: g.groups,

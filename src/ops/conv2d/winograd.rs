@@ -90,8 +90,8 @@ pub(super) fn record(r: &mut Recorder<'_>, g: &Geometry, flipped: bool, epilogue
         let n_tiles = columns * tiles_h;
         transform_inputs(r, g, inputs, first_column, columns);
 
-        let mut gemm = products(PRODUCTS, [n_tiles, g.c_out, g.c_in], false, false);
-        gemm.params = vec![("a_group", product_len(n_tiles, g.c_in).into()), ("b_group", (g.c_in * g.c_out).into())];
+        let batch = (PRODUCTS, [product_len(n_tiles, g.c_in), g.c_in * g.c_out]);
+        let gemm = products(r, batch, [n_tiles, g.c_out, g.c_in], false, false);
         gemm.record(r, inputs, weights, Epilogue::default(), results);
         let kernel = epilogue.set(Kernel::new(&OUTPUT, &[&GRID, &QUOTIENT, &ACTIVATION]));
         let [bias, residual] = epilogue.bindings(results);
