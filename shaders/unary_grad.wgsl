@@ -93,6 +93,9 @@ fn gradient(v: vec4<f32>, dy: vec4<f32>) -> vec4<f32> {
         case 7u: {
             return select(dy, ACTIVATION_A * dy, nonpositive_lanes(v));
         }
+        case 8u: {
+            return dy * slope(v);
+        }
         case 14u: {
             return select(ACTIVATION_A * dy, ZERO, ((v <= ZERO) | (v >= vec4<f32>(1.0))) & !is_nan);
         }
