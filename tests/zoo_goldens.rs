@@ -178,6 +178,11 @@ fn double_precision() {
 
 fn on(device: &Device) {
     for golden in goldens() {
+        // Its first dense layer is one tensor here; a model has it in pieces (`large_models.rs`).
+        if golden["name"] == "alexnet" && device.profile().is_some_and(|p| p.max_binding_bytes < 4 * 9216 * 4096) {
+            println!("{device}: a binding is smaller than a matrix of AlexNet");
+            continue;
+        }
         for mode in [Mode::Inference, Mode::Training] {
             let case = Case::new(&golden, mode, mode == Mode::Inference && golden["name"] != "mobilenet_v2");
             let feeds: Vec<(Value, &Tensor)> = case.feeds.iter().map(|(v, t)| (*v, t)).collect();
