@@ -2,7 +2,7 @@
 //! double precision, in training and with running statistics, to 1e-9 of each tensor's largest value; on the devices, to 1e-4.
 //!
 //! The gradients of training aren't compared on the devices. Where a ReLU's input is within a rounding of 0, its gradient is there or
-//! not; batch statistics of a few pixels make roundings so large that PyTorch's own in f32 and f64 differ by 0.1 of a tensor's largest.
+//! not (so it happens to be for MobileNetV2's with running statistics); batch statistics of a few pixels make roundings so large that PyTorch's own in f32 and f64 differ by 0.1 of a tensor's largest.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may stop at what they don't expect.
 
 mod common;
@@ -178,8 +178,13 @@ fn double_precision() {
 
 fn on(device: &Device) {
     for golden in goldens() {
+        // Its first dense layer is one tensor here; a model has it in pieces (`large_models.rs`).
+        if golden["name"] == "alexnet" && device.profile().is_some_and(|p| p.max_binding_bytes < 4 * 9216 * 4096) {
+            println!("{device}: a binding is smaller than a matrix of AlexNet");
+            continue;
+        }
         for mode in [Mode::Inference, Mode::Training] {
-            let case = Case::new(&golden, mode, mode == Mode::Inference);
+            let case = Case::new(&golden, mode, mode == Mode::Inference && golden["name"] != "mobilenet_v2");
             let feeds: Vec<(Value, &Tensor)> = case.feeds.iter().map(|(v, t)| (*v, t)).collect();
             let got = device.evaluate(case.graph.clone(), &case.values(), &feeds).unwrap();
             let got: Vec<Vec<f64>> = got.iter().map(|t| t.as_f32().unwrap().iter().map(|&v| f64::from(v)).collect()).collect();

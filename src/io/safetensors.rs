@@ -94,7 +94,7 @@ impl Model {
     /// [`Error::Invalid`] unless the file has each of the model's weights, in its shape, and no others; then nothing is changed.
     /// [`Error::File`], [`Error::Gpu`], [`Error::DeviceLost`].
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        let weights = self.from_file(path.as_ref())?;
+        let weights = self.read_file(path.as_ref())?;
         self.matching(&weights).complete().map_err(|e| e.at(&path.as_ref().display().to_string()))?;
         self.set_weights(&weights)
     }
@@ -104,12 +104,12 @@ impl Model {
     /// # Errors
     /// [`Error::File`], [`Error::Gpu`], [`Error::DeviceLost`]; [`Error::Invalid`] for weights that aren't floating-point numbers.
     pub fn load_matching(&mut self, path: impl AsRef<Path>) -> Result<Matching> {
-        let weights = self.from_file(path.as_ref())?;
+        let weights = self.read_file(path.as_ref())?;
         self.set_matching_weights(&weights)
     }
 
     /// The tensors of a file, with the names that the model has for them.
-    fn from_file(&self, path: &Path) -> Result<Vec<(String, Tensor)>> {
+    fn read_file(&self, path: &Path) -> Result<Vec<(String, Tensor)>> {
         let names: Vec<String> = self.weight_shapes().into_iter().map(|(name, _)| name).collect();
         let known: std::collections::HashMap<String, &String> = names.iter().map(|name| (in_file(name), name)).collect();
         let renamed = |(name, tensor): (String, Tensor)| (known.get(&name).map_or(name, |&known| known.clone()), tensor);

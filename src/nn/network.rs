@@ -16,6 +16,9 @@ use std::sync::Arc;
 /// What the network's input is called in messages and in the summary.
 const INPUT: &str = "input";
 
+/// Values of parameters by name.
+type ByName = Vec<(String, Value)>;
+
 /// A layer under its name, read at one place.
 #[derive(Clone, Debug)]
 pub(super) struct Named {
@@ -271,13 +274,7 @@ impl Network {
     }
 
     /// Adds the layers to a graph, with all parameters as inputs of it; returns the outputs, and the parameters by name.
-    pub fn add_to(
-        &self,
-        graph: &mut Graph,
-        mode: Mode,
-        x: &[Value],
-        step: Option<Value>,
-    ) -> Result<(Vec<Value>, Vec<(String, Value)>)> {
+    pub fn add_to(&self, graph: &mut Graph, mode: Mode, x: &[Value], step: Option<Value>) -> Result<(Vec<Value>, ByName)> {
         if x.len() != self.inputs.len() {
             return Err(Error::invalid("inputs of the network", x.len(), self.inputs.len()));
         }
