@@ -68,7 +68,7 @@ fn main() -> anyhow::Result<()> {
     let n = usize::from(arguments.batch);
     println!("Training memory and prediction time are for {n} images, on {device}.");
     println!();
-    println!("{:<6}{:<14}{:>6}{:>14}{:>11}{:>13}{:>13}", "year", "network", "depth", "parameters", "GMACs", "memory", "time");
+    println!("{:<6}{:<14}{:>6}{:>14}{:>11}{:>13}{:>13}", "year", "network", "depth", "parameters", "MMACs", "memory", "time");
     println!("{}", "=".repeat(77));
     for row in rows() {
         let summary = row.net.summary()?;
@@ -84,8 +84,8 @@ fn main() -> anyhow::Result<()> {
             true => String::new(),
             false => format!("{:.1} ms", 1e3 * seconds(&row.net, &device, row.input, n)?),
         };
-        let (parameters, gmacs) = (grouped(row.parameters), summary.macs() as f64 / 1e9);
-        println!("{:<6}{:<14}{depth:>6}{parameters:>14}{gmacs:>11.3}{memory:>13}{time:>13}", row.year, row.name);
+        let (parameters, mmacs) = (grouped(row.parameters), summary.macs() as f64 / 1e6);
+        println!("{:<6}{:<14}{depth:>6}{parameters:>14}{mmacs:>11.1}{memory:>13}{time:>13}", row.year, row.name);
     }
     Ok(())
 }
