@@ -3,13 +3,16 @@
 //! `cargo run --release --example cifar10 -- --data FOLDER`, with the folder of CIFAR-10's binary files (data_batch_1.bin, ...,
 //! test_batch.bin). Without one it takes the 128 images of the repository, to see that it runs.
 
+#[path = "common/resnet20_weights.rs"]
+mod resnet20_weights;
+
 use anyhow::Result;
 use clap::Parser;
 use std::path::PathBuf;
 use striate::data::{CIFAR10_DEVIATION, CIFAR10_MEAN, Dataset, cifar10};
 use striate::nn::Model;
 use striate::train::{Fit, Progress, Schedule, Sgd};
-use striate::{Device, Seed, Tensor, zoo};
+use striate::{Device, Seed, zoo};
 
 /// Trains ResNet-20 on CIFAR-10.
 #[derive(Parser)]
@@ -53,34 +56,10 @@ fn normalized(data: Dataset) -> striate::Result<Dataset> {
 }
 
 fn as_pytorch(model: &mut Model, train: &Dataset, sgd: Sgd) -> Result<()> {
-    set_weights(model)?;
+    resnet20_weights::set_weights(model)?;
     let fit = Fit::epochs(3).batch(128).shuffle(false).optimizer(sgd).step_losses().progress(Progress::Lines);
     let history = model.fit(train, fit)?;
     println!("first 50 losses: {:?}", &history.step_losses[..history.step_losses.len().min(50)]);
     println!("mean loss of each epoch: {:?}", history.epochs.iter().map(|e| e.loss).collect::<Vec<_>>());
     Ok(())
-}
-
-/// The weights of tests/goldens/resnet20.py: uniform, by splitmix64 of the layer's number and the weight's; biases are 0.
-fn set_weights(model: &mut Model) -> Result<()> {
-    let mut weights = model.weights()?;
-    let of_layers = weights.iter_mut().filter(|(_, t)| t.shape().rank() > 1).enumerate();
-    for (layer, (_, tensor)) in of_layers {
-        let dims = tensor.shape().dims();
-        let fan_in: usize = dims[..dims.len() - 1].iter().product();
-        let bound = (if dims.len() == 4 { 6.0 } else { 1.0 } / fan_in as f64).sqrt();
-        let weight = |i: usize| ((2.0 * uniform(((layer as u64) << 32) + i as u64) - 1.0) * bound) as f32;
-        let values = (0..tensor.shape().elements()).map(weight).collect();
-        *tensor = Tensor::f32(tensor.shape().clone(), values)?;
-    }
-    Ok(model.set_weights(&weights)?)
-}
-
-/// splitmix64's number `i`, as a number from 0 to less than 1.
-fn uniform(i: u64) -> f64 {
-    let z = i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    let z = z ^ (z >> 31);
-    (z >> 40) as f64 / f64::from(1 << 24)
 }

@@ -1,28 +1,13 @@
 //! ResNet-20 on CIFAR-10: 50 losses against PyTorch's (tests/goldens/resnet20.py).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may stop at what they don't expect.
 
+#[path = "../examples/common/resnet20_weights.rs"]
+mod resnet20_weights;
+
 use serde_json::Value as Json;
 use striate::data::{CIFAR10_DEVIATION, CIFAR10_MEAN, cifar10};
 use striate::train::{Fit, Progress, Sgd};
-use striate::{Device, Seed, Tensor, zoo};
-
-/// splitmix64's number `i`, as a number from 0 to less than 1.
-fn uniform(i: u64) -> f64 {
-    let z = i.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    let z = z ^ (z >> 31);
-    (z >> 40) as f64 / f64::from(1 << 24)
-}
-
-/// Uniform weights of layer number `layer` (He's for convolutions).
-fn weights(layer: usize, tensor: &Tensor) -> Tensor {
-    let dims = tensor.shape().dims();
-    let fan_in: usize = dims[..dims.len() - 1].iter().product();
-    let bound = (if dims.len() == 4 { 6.0 } else { 1.0 } / fan_in as f64).sqrt();
-    let weight = |i: usize| ((2.0 * uniform(((layer as u64) << 32) + i as u64) - 1.0) * bound) as f32;
-    Tensor::f32(tensor.shape().clone(), (0..tensor.shape().elements()).map(weight).collect()).unwrap()
-}
+use striate::{Device, Seed, zoo};
 
 #[test]
 fn fifty_losses() {
@@ -32,11 +17,7 @@ fn fifty_losses() {
     let (train, _) = cifar10(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/cifar10")).unwrap();
     let train = train.normalized(1.0 / CIFAR10_DEVIATION, -CIFAR10_MEAN / CIFAR10_DEVIATION).unwrap();
     let mut model = zoo::resnet20([32, 32, 3], 10).build(&Device::cpu(), Seed(0)).unwrap();
-    let mut all = model.weights().unwrap();
-    for (layer, (_, tensor)) in all.iter_mut().filter(|(_, t)| t.shape().rank() > 1).enumerate() {
-        *tensor = weights(layer, tensor);
-    }
-    model.set_weights(&all).unwrap();
+    resnet20_weights::set_weights(&mut model).unwrap();
     let sgd = Sgd::new(0.001).momentum(0.9).weight_decay(1e-4);
     let fit = Fit::epochs(7).batch(16).shuffle(false).optimizer(sgd).step_losses().progress(Progress::Silent);
     let got = model.fit(&train, fit).unwrap().step_losses;
