@@ -47,7 +47,7 @@ impl Adagrad {
 }
 
 impl Optimizer for Adagrad {
-    common!("adagrad", "epsilon": check_positive epsilon);
+    common!("adagrad", "epsilon": check_positive epsilon; check_more);
 
     fn moments(&self) -> &'static [&'static str] {
         &["squares"]
@@ -100,10 +100,6 @@ impl RmsProp {
         /// Adds this times the parameter to its gradient, as [`Sgd::weight_decay`](super::Sgd::weight_decay).
         weight_decay => weight_decay;
     }
-
-    fn check_more(&self) -> Result<()> {
-        Ok(())
-    }
 }
 
 impl Optimizer for RmsProp {
@@ -155,10 +151,6 @@ impl Adadelta {
         epsilon => epsilon;
         /// Adds this times the parameter to its gradient, as [`Sgd::weight_decay`](super::Sgd::weight_decay).
         weight_decay => weight_decay;
-    }
-
-    fn check_more(&self) -> Result<()> {
-        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Adam and its kin: steps along a running mean of the gradient.
 
-use super::{Optimizer, Page, common, settings};
+use super::{Optimizer, Page, betas, common, settings};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::op::Value;
@@ -34,10 +34,8 @@ impl Adam {
         self
     }
 
-    /// Decays of the running means of the gradient and of its square, 0 to less than 1.
-    pub fn betas(mut self, beta1: f64, beta2: f64) -> Self {
-        (self.k.beta1, self.k.beta2) = (beta1, beta2);
-        self
+    betas! {
+        /// Decays of the running means of the gradient and of its square, 0 to less than 1.
     }
 
     settings! {
@@ -47,10 +45,6 @@ impl Adam {
         /// [`AdamW`]).
         weight_decay => weight_decay;
     }
-
-    fn check_more(&self) -> Result<()> {
-        Ok(())
-    }
 }
 
 /// The corrections of the two running means.
@@ -58,23 +52,30 @@ fn corrections(k: &Coefficients, step: u64, rate: f64) -> [f32; 4] {
     [rate as f32, correction(k.beta1, step), correction(k.beta2, step), 0.0]
 }
 
+/// What Adam does with its moments, with weight decay in either place.
+macro_rules! second_moments {
+    () => {
+        fn moments(&self) -> &'static [&'static str] {
+            if self.amsgrad { &["m", "v", "largest_v"] } else { &["m", "v"] }
+        }
+
+        fn update(&self, graph: &mut Graph, page: &Page) -> Result<Value> {
+            Ok(match self.amsgrad {
+                false => page.update::<update::Adam>(graph, self.k)?,
+                true => page.update::<update::AmsGrad>(graph, self.k)?,
+            }[0])
+        }
+
+        fn hyper(&self, step: u64, rate: f64) -> [f32; 4] {
+            corrections(&self.k, step, rate)
+        }
+    };
+}
+
 impl Optimizer for Adam {
     common!("adam", "beta1": check_share beta1, "beta2": check_share beta2, "epsilon": check_positive epsilon);
 
-    fn moments(&self) -> &'static [&'static str] {
-        if self.amsgrad { &["m", "v", "largest_v"] } else { &["m", "v"] }
-    }
-
-    fn update(&self, graph: &mut Graph, page: &Page) -> Result<Value> {
-        Ok(match self.amsgrad {
-            false => page.update::<update::Adam>(graph, self.k)?,
-            true => page.update::<update::AmsGrad>(graph, self.k)?,
-        }[0])
-    }
-
-    fn hyper(&self, step: u64, rate: f64) -> [f32; 4] {
-        corrections(&self.k, step, rate)
-    }
+    second_moments!();
 }
 
 /// Adam with weight decay beside the gradient, `p -= rate weight_decay p`, so that it isn't divided by the second moment (I. Loshchilov,
@@ -107,10 +108,8 @@ impl AdamW {
         self
     }
 
-    /// As [`Adam::betas`].
-    pub fn betas(mut self, beta1: f64, beta2: f64) -> Self {
-        (self.k.beta1, self.k.beta2) = (beta1, beta2);
-        self
+    betas! {
+        /// As [`Adam::betas`].
     }
 
     settings! {
@@ -120,29 +119,12 @@ impl AdamW {
         /// [`Fit::decay_weights_only`](crate::train::Fit::decay_weights_only) says otherwise.
         weight_decay => weight_decay;
     }
-
-    fn check_more(&self) -> Result<()> {
-        Ok(())
-    }
 }
 
 impl Optimizer for AdamW {
     common!("adamw", "beta1": check_share beta1, "beta2": check_share beta2, "epsilon": check_positive epsilon);
 
-    fn moments(&self) -> &'static [&'static str] {
-        if self.amsgrad { &["m", "v", "largest_v"] } else { &["m", "v"] }
-    }
-
-    fn update(&self, graph: &mut Graph, page: &Page) -> Result<Value> {
-        Ok(match self.amsgrad {
-            false => page.update::<update::Adam>(graph, self.k)?,
-            true => page.update::<update::AmsGrad>(graph, self.k)?,
-        }[0])
-    }
-
-    fn hyper(&self, step: u64, rate: f64) -> [f32; 4] {
-        corrections(&self.k, step, rate)
-    }
+    second_moments!();
 }
 
 /// Adamax: Adam by the largest gradient instead of the mean square (in Adam's paper).
@@ -166,10 +148,8 @@ impl Adamax {
         Adamax { learning_rate, k: Coefficients::default() }
     }
 
-    /// Decays of the running mean of the gradient and of its largest value, 0 to less than 1.
-    pub fn betas(mut self, beta1: f64, beta2: f64) -> Self {
-        (self.k.beta1, self.k.beta2) = (beta1, beta2);
-        self
+    betas! {
+        /// Decays of the running mean of the gradient and of its largest value, 0 to less than 1.
     }
 
     settings! {
@@ -177,10 +157,6 @@ impl Adamax {
         epsilon => epsilon;
         /// Adds this times the parameter to its gradient, as [`Sgd::weight_decay`](super::Sgd::weight_decay).
         weight_decay => weight_decay;
-    }
-
-    fn check_more(&self) -> Result<()> {
-        Ok(())
     }
 }
 
@@ -222,10 +198,8 @@ impl Nadam {
         Nadam { learning_rate, k: Coefficients::default(), momentum_decay: 0.004 }
     }
 
-    /// Decays of the running means of the gradient and of its square, 0 to less than 1.
-    pub fn betas(mut self, beta1: f64, beta2: f64) -> Self {
-        (self.k.beta1, self.k.beta2) = (beta1, beta2);
-        self
+    betas! {
+        /// Decays of the running means of the gradient and of its square, 0 to less than 1.
     }
 
     /// How fast the momentum grows from half of `beta1` to `beta1`: at step t it is `beta1 (1 - 0.96^(momentum_decay t) / 2)`.
@@ -251,7 +225,7 @@ impl Nadam {
 }
 
 impl Optimizer for Nadam {
-    common!("nadam", "beta1": check_share beta1, "beta2": check_share beta2, "epsilon": check_positive epsilon);
+    common!("nadam", "beta1": check_share beta1, "beta2": check_share beta2, "epsilon": check_positive epsilon; check_more);
 
     fn moments(&self) -> &'static [&'static str] {
         &["m", "v"]
@@ -299,19 +273,13 @@ impl Lion {
         Lion { learning_rate, k: Coefficients { beta2: 0.99, decoupled: true, ..Coefficients::default() } }
     }
 
-    /// The share of the running mean in the direction of a step, and in the next running mean, 0 to less than 1.
-    pub fn betas(mut self, beta1: f64, beta2: f64) -> Self {
-        (self.k.beta1, self.k.beta2) = (beta1, beta2);
-        self
+    betas! {
+        /// The share of the running mean in the direction of a step, and in the next running mean, 0 to less than 1.
     }
 
     settings! {
         /// Takes this times the rate of the parameter, as [`AdamW::weight_decay`].
         weight_decay => weight_decay;
-    }
-
-    fn check_more(&self) -> Result<()> {
-        Ok(())
     }
 }
 

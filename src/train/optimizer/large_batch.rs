@@ -1,6 +1,6 @@
 //! Optimizers for large batches: each tensor has a learning rate of its own, by its norm and that of its step.
 
-use super::{Optimizer, Page, common, settings};
+use super::{Optimizer, Page, betas, common, settings};
 use crate::error::Result;
 use crate::graph::Graph;
 use crate::op::Value;
@@ -46,7 +46,7 @@ impl Lars {
 }
 
 impl Optimizer for Lars {
-    common!("lars", "momentum": check_share momentum);
+    common!("lars", "momentum": check_share momentum; check_more);
 
     fn moments(&self) -> &'static [&'static str] {
         &["velocity"]
@@ -88,10 +88,8 @@ impl Lamb {
         Lamb { learning_rate, k: Coefficients { epsilon: 1e-6, weight_decay: 0.01, ..Coefficients::default() } }
     }
 
-    /// Decays of the running means of the gradient and of its square, 0 to less than 1.
-    pub fn betas(mut self, beta1: f64, beta2: f64) -> Self {
-        (self.k.beta1, self.k.beta2) = (beta1, beta2);
-        self
+    betas! {
+        /// Decays of the running means of the gradient and of its square, 0 to less than 1.
     }
 
     settings! {
@@ -99,10 +97,6 @@ impl Lamb {
         epsilon => epsilon;
         /// Adds this times the parameter to its direction.
         weight_decay => weight_decay;
-    }
-
-    fn check_more(&self) -> Result<()> {
-        Ok(())
     }
 }
 

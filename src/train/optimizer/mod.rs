@@ -105,9 +105,21 @@ macro_rules! settings {
     };
 }
 
-/// What is alike in all: the name, the rate, the text of the settings without it, and the checks of coefficients under their names.
+/// The setting of both decays, documented.
+macro_rules! betas {
+    ($(#[$doc:meta])*) => {
+        $(#[$doc])*
+        pub fn betas(mut self, beta1: f64, beta2: f64) -> Self {
+            (self.k.beta1, self.k.beta2) = (beta1, beta2);
+            self
+        }
+    };
+}
+
+/// What is alike in all: the name, the rate, the text of the settings without it, and the checks of coefficients under their names,
+/// with the method that checks more, if there is one.
 macro_rules! common {
-    ($name:literal $(, $what:literal: $check:ident $field:ident)*) => {
+    ($name:literal $(, $what:literal: $check:ident $field:ident)* $(; $more:ident)?) => {
         fn name(&self) -> &'static str {
             $name
         }
@@ -124,12 +136,13 @@ macro_rules! common {
             super::check_positive("learning rate", self.learning_rate)?;
             super::check_decay(self.k.weight_decay)?;
             $(super::$check($what, self.k.$field)?;)*
-            self.check_more()
+            $(self.$more()?;)?
+            Ok(())
         }
     };
 }
 
-use {common, settings};
+use {betas, common, settings};
 
 fn check_positive(what: &str, value: f64) -> Result<()> {
     let single = value as f32;

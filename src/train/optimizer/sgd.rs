@@ -51,7 +51,7 @@ impl Sgd {
 }
 
 impl Optimizer for Sgd {
-    common!("sgd", "momentum": check_share momentum);
+    common!("sgd", "momentum": check_share momentum; check_more);
 
     fn moments(&self) -> &'static [&'static str] {
         if self.k.momentum == 0.0 { &[] } else { &["velocity"] }
