@@ -1,5 +1,8 @@
-//! Weights in files: [`Model::save`](crate::nn::Model::save), [`Model::load`](crate::nn::Model::load), and state dicts of PyTorch.
+//! Weights in files: [`Model::save`](crate::nn::Model::save), [`Model::load`](crate::nn::Model::load), and state dicts of PyTorch. Networks
+//! in files: ONNX.
 
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod pytorch;
 mod safetensors;
 
