@@ -1,6 +1,14 @@
 //! ONNX files (<https://onnx.ai>): networks that other programs wrote, and files of ours that other engines run.
 
+mod array;
+mod element;
+mod guard;
+mod import;
 // Written by `tools/onnx-proto`.
 #[allow(clippy::all)]
 #[rustfmt::skip]
 mod proto;
+
+pub use array::Array;
+pub use element::Element;
+pub use import::{Dimension, Input, NodeInfo, Onnx, Unsupported};
