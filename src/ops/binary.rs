@@ -6,7 +6,7 @@ use crate::op::{
     ACTIVATION, Activation, Bound, Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, TINY, UNIT,
     expect_inputs, sample, shader,
 };
-use crate::ops::broadcasting::{Broadcasting, map, set_reduced};
+use crate::ops::broadcasting::{Broadcasting, FLOATS, map, set_reduced};
 use crate::ops::matmul::refuse_fused;
 use crate::ops::running_error::Running;
 use crate::ops::scale::Scale;
@@ -415,7 +415,7 @@ impl<R: BinaryRow> Op for Binary<R> {
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
-        Broadcasting::checked(&r.x(0).shape, &r.x(1).shape).record(r, |e, imports| {
+        Broadcasting::checked(&r.x(0).shape, &r.x(1).shape).record(r, FLOATS, |e, imports| {
             let imports = [&[&ACTIVATION, &POWER], imports].concat();
             e.kernel(&BINARY, &imports).set("OPERATION", R::CODE).activation(self.activation)
         });
@@ -499,7 +499,7 @@ impl<R: GradientRow> Op for BinaryGrad<R> {
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
-        Broadcasting::checked(&r.x(0).shape, &r.x(1).shape).record(r, |e, imports| {
+        Broadcasting::checked(&r.x(0).shape, &r.x(1).shape).record(r, FLOATS, |e, imports| {
             let imports = [&[&ACTIVATION, &POWER], imports].concat();
             e.kernel(&BINARY_GRAD, &imports).set("OPERATION", R::CODE).set("BY_B", self.by_b)
         });
