@@ -308,7 +308,7 @@ impl Lower<'_, '_> {
         let name = format!("{}constant_{i}", self.prefix);
         let shape = in_memory(array.dims(), order);
         if !array.element().is_float() {
-            return super::integers::constant(self.ctx, &name, array, order, shape);
+            return super::integers::constant(self.ctx.graph(), array, order, shape);
         }
         self.ctx.fixed(&name, shape, given(array, order, None))
     }

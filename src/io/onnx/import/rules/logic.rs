@@ -2,7 +2,7 @@
 
 use super::super::super::element::Element;
 use super::super::integers::{integer, to_floats};
-use super::super::lower::{Lower, Operand};
+use super::super::lower::Lower;
 use super::arithmetic::meet;
 use super::{Rule, rule};
 use crate::error::{Error, Result};
@@ -70,12 +70,6 @@ fn cast(l: &mut Lower<'_, '_>, to: Element) -> Result<()> {
     let from = l.element(0)?;
     if from == to {
         return l.pass(0, 0);
-    }
-    if let Some(array) = l.constant(0).filter(|_| from.is_float() && to.is_float()) {
-        // Weights of 16 bits stay what they are in memory.
-        let array = array.retyped(to);
-        l.set(0, Operand::Constant(array));
-        return Ok(());
     }
     let x = l.on_device(0)?;
     let y = if from.is_float() && to.is_float() {

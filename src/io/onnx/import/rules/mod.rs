@@ -3,9 +3,13 @@
 mod arithmetic;
 mod axes;
 mod conv;
+mod einsum;
+mod logic;
+mod losses;
 mod matmul;
 mod norm;
 mod pool;
+mod resize;
 mod shape;
 mod unary;
 mod window;
@@ -13,7 +17,7 @@ mod window;
 use super::lower::Lower;
 use crate::error::Result;
 
-pub(super) use arithmetic::broadcast;
+pub(super) use arithmetic::{broadcast, meet};
 
 /// How a node of an op is lowered, at whatever version of the op set.
 pub(super) struct Rule {
@@ -37,9 +41,13 @@ pub(super) fn all() -> impl Iterator<Item = &'static Rule> {
         arithmetic::RULES,
         axes::RULES,
         conv::RULES,
+        einsum::RULES,
+        logic::RULES,
+        losses::RULES,
         matmul::RULES,
         norm::RULES,
         pool::RULES,
+        resize::RULES,
         shape::RULES,
         unary::RULES,
     ];

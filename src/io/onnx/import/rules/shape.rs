@@ -5,10 +5,11 @@ use super::super::super::array::{Array, dimensions, elements};
 use super::super::super::element::Element;
 use super::{Rule, rule};
 use crate::error::{Error, Result};
-use crate::nn::{Dropout, Init, Layer, Mode};
+use crate::nn::{Dropout, Layer, Mode};
 use crate::op::Value;
-use crate::ops::binary::{Binary, Mul};
 use crate::ops::concat::Concat;
+use crate::ops::expand::Expand;
+use crate::ops::gather::Gather;
 use crate::ops::slice::{Pad, PadAxis, Slice, SliceRange};
 
 pub(super) const RULES: &[Rule] = &[
@@ -18,6 +19,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule { trains: true, ..rule("Dropout", "dropout", dropout) },
     rule("Expand", "expand", expand),
     rule("Flatten", "flatten", flatten),
+    rule("Gather", "gather", gather),
     rule("Identity", "identity", |l| l.pass(0, 0)),
     rule("Pad", "pad", pad),
     rule("Reshape", "reshape", reshape),
@@ -382,6 +384,30 @@ pub(super) fn gathered(l: &mut Lower<'_, '_>, mut x: Value, axis: usize, places:
     Ok(x)
 }
 
+fn gather(l: &mut Lower<'_, '_>) -> Result<()> {
+    let (dims, picked, element) = (l.dims(0)?, l.dims(1)?, l.element(0)?);
+    let axis = axis_of(l.attributes().int("axis")?.unwrap_or(0), dims.len())?;
+    let out = [&dims[..axis], &picked, &dims[axis + 1..]].concat();
+    let order: Vec<usize> = (0..dims.len()).collect();
+    let x = if l.is_weight(0) && element.is_float() { l.parameter(0, "weight", &order, None)? } else { l.plain(0)? };
+    let known = match l.constant(1) {
+        Some(indices) => {
+            let places = indices.to_integers()?;
+            Some(places.iter().map(|&i| axis_of(i, dims[axis])).collect::<Result<Vec<usize>>>()?)
+        }
+        None => None,
+    };
+    let y = match known.filter(|places| places.chunk_by(|a, b| a + 1 == *b).count() == 1) {
+        // Neighbours are a slice.
+        Some(places) => gathered(l, x, axis, &places)?,
+        None => {
+            let indices = l.plain(1)?;
+            l.add(Gather { axis }, &[x, indices])?
+        }
+    };
+    l.put_plain(0, y, element, out)
+}
+
 fn pad(l: &mut Lower<'_, '_>) -> Result<()> {
     let dims = l.dims(0)?;
     let rank = dims.len();
@@ -458,12 +484,10 @@ fn expand(l: &mut Lower<'_, '_>) -> Result<()> {
     if out == dims {
         return l.pass(0, 0);
     }
-    let repeats: Vec<usize> = {
-        let padded = [&vec![1; out.len() - dims.len()][..], &dims].concat();
-        out.iter().zip(&padded).map(|(&o, &d)| if d == o { 1 } else { o }).collect()
-    };
-    let padded = [&vec![1; out.len() - dims.len()][..], &dims].concat();
-    repeated(l, padded, &repeats, out)
+    let (element, x) = (l.element(0)?, l.plain(0)?);
+    let x = l.reshaped(x, dims)?;
+    let y = l.add(Expand { shape: out.clone().into() }, &[x])?;
+    l.put_plain(0, y, element, out)
 }
 
 fn tile(l: &mut Lower<'_, '_>) -> Result<()> {
@@ -482,14 +506,9 @@ fn repeated(l: &mut Lower<'_, '_>, dims: Vec<usize>, repeats: &[usize], out: Vec
     let element = l.element(0)?;
     let x = l.plain(0)?;
     let inner = dims.iter().flat_map(|&d| [1, d]).collect::<Vec<_>>();
-    let outer = dims.iter().zip(repeats).flat_map(|(_, &r)| [r, 1]).collect::<Vec<_>>();
+    let outer = dims.iter().zip(repeats).flat_map(|(&d, &r)| [r, d]).collect::<Vec<_>>();
     let x = l.reshaped(x, inner)?;
-    let y = if element.is_float() {
-        let ones = l.ctx.fixed(&format!("{}ones", l.prefix), outer, Init::Ones)?;
-        l.add(Binary::<Mul>::new(), &[x, ones])?
-    } else {
-        super::super::integers::repeated(l, x, &outer)?
-    };
+    let y = l.add(Expand { shape: outer.into() }, &[x])?;
     l.put_plain(0, y, element, out)
 }
 
