@@ -4,3 +4,7 @@
 #[allow(clippy::all)]
 #[rustfmt::skip]
 mod proto;
+
+mod export;
+
+pub use export::OnnxExport;
