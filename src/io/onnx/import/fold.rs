@@ -89,6 +89,8 @@ fn wrapped(v: i64, element: Element) -> i64 {
         Element::UInt16 => i64::from(v as u16),
         Element::UInt32 => i64::from(v as u32),
         Element::Bool => i64::from(v != 0),
+        Element::Int4 | Element::Int2 => v << (64 - element.bits()) >> (64 - element.bits()),
+        Element::UInt4 | Element::UInt2 => v & ((1 << element.bits()) - 1),
         _ => v,
     }
 }
@@ -121,8 +123,8 @@ pub(super) fn fold(node: &Node, inputs: &[Option<&Array>]) -> Result<Option<Vec<
 }
 
 const OPS: &[&str] = &[
-    "Abs", "Add", "And", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather",
-    "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Range",
+    "Abs", "Add", "And", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Exp", "Expand", "Floor", "Gather",
+    "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Log", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Range",
     "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum", "Slice", "Split", "Sqrt", "Sub", "Transpose", "Where", "Xor",
 ];
 
@@ -151,7 +153,7 @@ impl Fold<'_> {
         }
         let one = match op {
             "Identity" => self.x(0)?.clone(),
-            "Abs" | "Neg" | "Not" | "Floor" | "Ceil" | "Sqrt" => self.unary(op)?,
+            "Abs" | "Neg" | "Not" | "Floor" | "Ceil" | "Sqrt" | "Exp" | "Log" => self.unary(op)?,
             "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Min" | "Max" | "Equal" | "Less" | "LessOrEqual" | "Greater"
             | "GreaterOrEqual" | "And" | "Or" | "Xor" => match self.binary(op)? {
                 Some(y) => y,
@@ -205,6 +207,8 @@ impl Fold<'_> {
             (Number::Real(v), "Floor") => Number::Real(v.floor()),
             (Number::Real(v), "Ceil") => Number::Real(v.ceil()),
             (Number::Real(v), "Sqrt") => Number::Real(v.sqrt()),
+            (Number::Real(v), "Exp") => Number::Real(v.exp()),
+            (Number::Real(v), "Log") => Number::Real(v.ln()),
             (v, _) => v,
         };
         Ok(Small { values: x.values.iter().map(f).collect(), ..x.clone() })
