@@ -113,7 +113,8 @@ fn einsum(l: &mut Lower<'_, '_>) -> Result<()> {
             let (x, w) = (l.plain(0)?, l.plain(1)?);
             let (x, w) = (diagonals(l, x, &mut names[0])?, diagonals(l, w, &mut names[1])?);
             let (a, b) = (&names[0], &names[1]);
-            let pick = |from: &[char], test: &dyn Fn(&char) -> bool| from.iter().copied().filter(|c| test(c)).collect::<Vec<char>>();
+            let pick =
+                |from: &[char], test: &dyn Fn(&char) -> bool| from.iter().copied().filter(|c| test(c)).collect::<Vec<char>>();
             let outer = pick(a, &|c| b.contains(c) && result.contains(c));
             let inner = pick(a, &|c| b.contains(c) && !result.contains(c));
             let rows = pick(a, &|c| !b.contains(c) && result.contains(c));

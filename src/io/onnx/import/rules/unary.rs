@@ -1,7 +1,7 @@
 //! Functions of each element.
 
-use super::super::integers::negative;
 use super::super::super::array::Array;
+use super::super::integers::negative;
 use super::super::lower::{Lower, Operand};
 use super::arithmetic::extreme;
 use super::{Rule, rule};
