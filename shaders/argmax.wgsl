@@ -1,9 +1,10 @@
-// y[o, i] = the first l for which x[o, l, i] is the largest, or the smallest; a NaN is either. x: [outer, len, inner], y: [outer, inner].
+// y[o, i] = the first l, or the LAST, for which x[o, l, i] is the largest, or the smallest; a NaN is either. x: [outer, len, inner], y: [outer, inner].
 // A workgroup takes several o and i: its invocations are lanes_outer x lanes_len x lanes_inner (powers of two, inner fastest, so that
 // neighbours load neighbours). Lanes along len look at their share, then a tree in workgroup memory compares the lanes. Workgroups in a
 // linear grid: o, i. Op: ArgMax, src/ops/argmax.rs.
 
 const SMALLEST: bool = false;
+const LAST: bool = false;
 
 struct Params {
     outer: u32,
@@ -51,7 +52,7 @@ fn main(
     if (inside) {
         for (var l = lane_len; l < params.len; l += lanes_len) {
             let other = key_of(x[(o * params.len + l) * params.inner + i]);
-            if (other > key) {
+            if (other > key || (LAST && other == key)) {
                 key = other;
                 at = l;
             }
@@ -64,7 +65,8 @@ fn main(
         if (lane_len < step) {
             let other = local_ix + (step << params.lanes_inner_log2);
             let equal = sh_key[other] == sh_key[local_ix];
-            if (sh_key[other] > sh_key[local_ix] || (equal && sh_at[other] < sh_at[local_ix])) {
+            let before = (sh_at[other] < sh_at[local_ix]) != LAST;
+            if (sh_key[other] > sh_key[local_ix] || (equal && before)) {
                 sh_key[local_ix] = sh_key[other];
                 sh_at[local_ix] = sh_at[other];
             }

@@ -1,4 +1,5 @@
-// y[o, b, i] = factor * sum over l in block b of x[o, l, i]; or of their squares, or the root of that; or the largest or smallest. x: [outer, len, inner], y: [outer, n_blocks, inner]. Inner counts
+// y[o, b, i] = factor * sum over l in block b of x[o, l, i]; or of their squares, or the root of that; or
+// their product; or the largest or smallest. x: [outer, len, inner], y: [outer, n_blocks, inner]. Inner counts
 // Elements (shared/elements_*; vec4 if inner is a multiple of 4). A workgroup takes one block for several o and i: its invocations
 // are lanes_outer x lanes_len x lanes_inner (powers of two, inner fastest, so that neighbours load neighbours). Lanes along len add
 // up their share, iterations at most, then a tree in workgroup memory adds up the lanes. Workgroups in a linear grid: o, block, i.
@@ -6,6 +7,7 @@
 
 const LARGEST: bool = false; // rather than the sum
 const NEGATIVE: bool = false; // of -x, and the negative of that: the smallest
+const PRODUCT: bool = false;
 const SQUARES: bool = false;
 const ROOT: bool = false;
 
@@ -42,6 +44,9 @@ fn join(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     if (LARGEST) {
         return select(a, b, order_key(bitcast<vec4<u32>>(b)) > order_key(bitcast<vec4<u32>>(a)));
     }
+    if (PRODUCT) {
+        return a * b;
+    }
     return a + b;
 }
 
@@ -75,7 +80,7 @@ fn main(
     let o = (row_ix / params.n_blocks) * lanes_outer + lane_outer;
     let inside = o < params.outer && i < params.inner;
 
-    var sum = vec4<f32>(0.0);
+    var sum = vec4<f32>(select(0.0, 1.0, PRODUCT));
     if (inside) {
         if (LARGEST) {
             // Of the first one there may be two.

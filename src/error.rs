@@ -60,6 +60,14 @@ pub enum Error {
         /// The driver's words.
         message: String,
     },
+    /// A network from a file has nodes that can't be run.
+    #[error("{count} of the network's nodes can't be run:\n{nodes}")]
+    Unsupported {
+        /// How many.
+        count: usize,
+        /// Each one's op, name, version, what is missing and what would help, one a line.
+        nodes: String,
+    },
     /// Training made a NaN or an infinity.
     #[error(
         "step {step}: the first non-finite value (NaN or infinity) is in {what} of layer '{layer}'; a lower learning rate or normalised input usually helps"

@@ -1,6 +1,6 @@
 // Where the operands of an elementwise function of two tensors lie that are repeated along some dimensions. Dimensions that are alike
 // are one run; run 0 is the last. Lengths and strides count what is loaded: four elements, or one, in which case AElement or BElement is
-// f32, also where the operand is repeated along run 0 (stride 0). Imported by: binary, binary_grad.
+// f32 or u32, also where the operand is repeated along run 0 (stride 0). Imported by: binary, binary_grad, words.
 
 const RUNS: u32 = 1u;
 

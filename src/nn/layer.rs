@@ -1,7 +1,7 @@
 //! What a layer is, and what it is handed.
 
 use super::Init;
-use super::parameters::{Declared, Kind, Pages};
+use super::parameters::{Declared, Initial, Kind, Pages};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::op::{NodeBuilder, Op, Value};
@@ -80,6 +80,30 @@ pub(super) enum Parameters<'a> {
     },
     /// They lie in pages.
     Use(&'a mut Pages),
+}
+
+impl<'a> LayerContext<'a> {
+    /// For layers outside a network, in inference: their parameters become inputs of the graph, and are listed in `declared`.
+    pub(crate) fn declaring(graph: &'a mut Graph, declared: &'a mut Vec<(Declared, Value)>, name: &'a str) -> Self {
+        graph.set_scope(name);
+        LayerContext {
+            graph,
+            parameters: Parameters::Declare { declared, again: false },
+            mode: Mode::Inference,
+            step: None,
+            seed: Seed(0),
+            default_init: Init::Zeros,
+            trainable: true,
+            name,
+            index: 0,
+            input_names: &[],
+        }
+    }
+
+    /// What ops that add several nodes take.
+    pub(crate) fn graph(&mut self) -> &mut Graph {
+        self.graph
+    }
 }
 
 impl LayerContext<'_> {
@@ -172,8 +196,16 @@ impl LayerContext<'_> {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a dimension of 0, too many elements, a name that the layer already used.
-    pub fn parameter(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Value> {
-        Ok(self.pieces(name, shape.into(), init, false, Kind::Trained)?[0])
+    pub fn parameter(&mut self, name: &str, shape: impl Into<Shape>, init: impl Into<Initial>) -> Result<Value> {
+        Ok(self.pieces(name, shape.into(), init.into(), false, Kind::Trained)?[0])
+    }
+
+    /// A tensor as [`LayerContext::parameter`] makes it, that training doesn't change.
+    ///
+    /// # Errors
+    /// As for [`LayerContext::parameter`].
+    pub fn fixed(&mut self, name: &str, shape: impl Into<Shape>, init: impl Into<Initial>) -> Result<Value> {
+        Ok(self.pieces(name, shape.into(), init.into(), false, Kind::Frozen)?[0])
     }
 
     /// A trainable tensor as [`LayerContext::parameter`] makes it, in pieces of whole rows, in order: one piece, or several where the
@@ -181,8 +213,13 @@ impl LayerContext<'_> {
     ///
     /// # Errors
     /// As for [`LayerContext::parameter`].
-    pub fn parameter_by_rows(&mut self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Vec<Value>> {
-        self.pieces(name, shape.into(), init, true, Kind::Trained)
+    pub fn parameter_by_rows(
+        &mut self,
+        name: &str,
+        shape: impl Into<Shape>,
+        init: impl Into<Initial>,
+    ) -> Result<Vec<Value>> {
+        self.pieces(name, shape.into(), init.into(), true, Kind::Trained)
     }
 
     /// A tensor that isn't trained but follows a number of each batch, f32 of this shape, called `layer/name`: a training step makes it
@@ -191,11 +228,17 @@ impl LayerContext<'_> {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a momentum that isn't from 0 to 1, and as for [`LayerContext::parameter`].
-    pub fn running(&mut self, name: &str, shape: impl Into<Shape>, init: Init, momentum: f64) -> Result<Value> {
+    pub fn running(
+        &mut self,
+        name: &str,
+        shape: impl Into<Shape>,
+        init: impl Into<Initial>,
+        momentum: f64,
+    ) -> Result<Value> {
         if !(0.0..=1.0).contains(&momentum) {
             return Err(Error::invalid("momentum", momentum, "0 to 1, the share that is kept at a step"));
         }
-        Ok(self.pieces(name, shape.into(), init, false, Kind::Running { momentum })?[0])
+        Ok(self.pieces(name, shape.into(), init.into(), false, Kind::Running { momentum })?[0])
     }
 
     /// Says what [`LayerContext::running`]'s tensor of this name, which need not have been asked for here, takes in at a step of
@@ -246,7 +289,7 @@ impl LayerContext<'_> {
         Ok(())
     }
 
-    fn pieces(&mut self, name: &str, shape: Shape, init: Init, by_rows: bool, kind: Kind) -> Result<Vec<Value>> {
+    fn pieces(&mut self, name: &str, shape: Shape, init: Initial, by_rows: bool, kind: Kind) -> Result<Vec<Value>> {
         let full_name = format!("{}/{name}", self.name);
         let shape = shape.checked(name)?;
         let kind = if self.trainable { kind } else { Kind::Frozen };

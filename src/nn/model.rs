@@ -70,7 +70,7 @@ impl Model {
         let mut model = Model::without_values(network, device)?;
         let mut pages = model.layout.empty();
         for (i, p) in model.layout.parameters.iter().enumerate() {
-            let values = p.init.tensor(&p.shape, model.network.seed, i as u32)?;
+            let values = p.init.tensor(&p.shape, model.network.seed, i as u32).map_err(|e| e.at(&p.name))?;
             p.fill(&mut pages, values.as_f32()?);
         }
         model.set_pages(pages).await?;

@@ -8,8 +8,67 @@ use crate::op::{PAGE_ALIGNMENT, Value};
 use crate::ops::binary::{Add, Binary, Sub};
 use crate::ops::scale::Scale;
 use crate::ops::view::View;
-use crate::tensor::{MAX_ELEMENTS, Shape, TensorType};
+use crate::random::Seed;
+use crate::tensor::{MAX_ELEMENTS, Shape, Tensor, TensorType};
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
+
+/// Where a parameter's initial values come from.
+#[derive(Clone, Debug)]
+pub enum Initial {
+    /// They are drawn, or all the same.
+    Drawn(Init),
+    /// They are known, as those of a network that was read from a file.
+    Given(Given),
+}
+
+/// Values that are known, and are made when they are needed: a model asks for them once, when it is built.
+#[derive(Clone)]
+pub struct Given(Arc<dyn Fn() -> Result<Vec<f32>> + Send + Sync>);
+
+impl Given {
+    /// What `values` returns, as many numbers as the parameter has elements.
+    pub fn new(values: impl Fn() -> Result<Vec<f32>> + Send + Sync + 'static) -> Given {
+        Given(Arc::new(values))
+    }
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Given")
+    }
+}
+
+impl From<Init> for Initial {
+    fn from(init: Init) -> Initial {
+        Initial::Drawn(init)
+    }
+}
+
+impl From<Given> for Initial {
+    fn from(given: Given) -> Initial {
+        Initial::Given(given)
+    }
+}
+
+impl Initial {
+    /// Fails for numbers that make no sense.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self {
+            Initial::Drawn(init) => init.check(),
+            Initial::Given(_) => Ok(()),
+        }
+    }
+
+    /// The initial values of parameter number `index` of a model.
+    pub(crate) fn tensor(&self, shape: &Shape, seed: Seed, index: u32) -> Result<Tensor> {
+        match self {
+            Initial::Drawn(init) => init.tensor(shape, seed, index),
+            Initial::Given(Given(values)) => Tensor::f32(shape.clone(), values()?),
+        }
+    }
+}
 
 /// How training changes a tensor of a layer.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -30,7 +89,7 @@ pub(crate) enum Kind {
 pub(crate) struct Declared {
     pub name: String,
     pub shape: Shape,
-    pub init: Init,
+    pub init: Initial,
     /// Whether it may lie in several pages, each with some of its rows.
     pub by_rows: bool,
     pub kind: Kind,
@@ -41,7 +100,7 @@ pub(crate) struct Declared {
 pub(crate) struct Parameter {
     pub name: String,
     pub shape: Shape,
-    pub init: Init,
+    pub init: Initial,
     /// Its rows in order, in one piece unless it is larger than a page.
     pub pieces: Vec<Piece>,
     pub kind: Kind,
@@ -293,7 +352,7 @@ mod tests {
     use super::*;
 
     fn declared(name: String, shape: Shape, by_rows: bool) -> Declared {
-        Declared { name, shape, init: Init::Zeros, by_rows, kind: Kind::Trained }
+        Declared { name, shape, init: Init::Zeros.into(), by_rows, kind: Kind::Trained }
     }
 
     fn declare(lens: &[usize]) -> Vec<Declared> {

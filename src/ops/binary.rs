@@ -6,7 +6,7 @@ use crate::op::{
     ACTIVATION, Activation, Bound, Buffer, Case, Cpu, CpuArgs, Declaration, FLOAT, Gradient, Interchange, Op, Recorder, Source,
     StandardNode, TINY, Term, UNIT, expect_inputs, no_counterpart, sample, shader,
 };
-use crate::ops::broadcasting::{Broadcasting, map, set_reduced};
+use crate::ops::broadcasting::{Broadcasting, FLOATS, map, set_reduced};
 use crate::ops::matmul::{refuse_fused, refuse_fused_export};
 use crate::ops::running_error::Running;
 use crate::ops::scale::Scale;
@@ -445,7 +445,7 @@ impl<R: BinaryRow> Op for Binary<R> {
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
-        Broadcasting::checked(&r.x(0).shape, &r.x(1).shape).record(r, |e, imports| {
+        Broadcasting::checked(&r.x(0).shape, &r.x(1).shape).record(r, FLOATS, |e, imports| {
             let imports = [&[&ACTIVATION, &POWER], imports].concat();
             e.kernel(&BINARY, &imports).set("OPERATION", R::CODE).activation(self.activation)
         });
@@ -534,7 +534,7 @@ impl<R: GradientRow> Op for BinaryGrad<R> {
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
-        Broadcasting::checked(&r.x(0).shape, &r.x(1).shape).record(r, |e, imports| {
+        Broadcasting::checked(&r.x(0).shape, &r.x(1).shape).record(r, FLOATS, |e, imports| {
             let imports = [&[&ACTIVATION, &POWER], imports].concat();
             e.kernel(&BINARY_GRAD, &imports).set("OPERATION", R::CODE).set("BY_B", self.by_b)
         });

@@ -5,9 +5,15 @@ use super::elements::{Elements, QUOTIENT};
 use super::reduce::{Reduce, Reduction};
 use super::view::View;
 use crate::error::{Error, Result};
-use crate::linalg::{Real, for_each_chunk, for_each_row};
+use crate::linalg::{for_each_chunk, for_each_row};
 use crate::op::{Buffer, Gradient, Kernel, Recorder, Source, Value, Word, shader};
 use crate::tensor::Shape;
+
+/// WGSL types of one and of four elements of an f32 tensor.
+pub(super) const FLOATS: [&str; 2] = ["f32", "vec4<f32>"];
+
+/// The same of a tensor that a kernel sees as words.
+pub(super) const WORDS: [&str; 2] = ["u32", "vec4<u32>"];
 
 static BROADCASTING: Source = shader!("shared/broadcasting");
 
@@ -81,16 +87,23 @@ impl Broadcasting {
     }
 
     /// Records a kernel that imports `shared/broadcasting`, on inputs 0 and 1, which are the two, and all others, which are like output 0.
-    pub fn record(&self, r: &mut Recorder<'_>, kernel: impl Fn(&Elements, &[&'static Source]) -> Kernel) {
+    /// `types` are the WGSL types of one and of four elements of the two.
+    pub fn record(
+        &self,
+        r: &mut Recorder<'_>,
+        types: [&'static str; 2],
+        kernel: impl Fn(&Elements, &[&'static Source]) -> Kernel,
+    ) {
         let e = self.elements(r.y(0).elements());
         let last = self.runs.len() - 1;
-        let types = self.runs[0].strides.map(|s| if s == 0 || e.count(4) == 4 { "f32" } else { "vec4<f32>" });
+        let [one, four] = types;
+        let types = self.runs[0].strides.map(|s| if s == 0 || !e.is_vec4() { one } else { four });
         let kernel = kernel(&e, &[&QUOTIENT, &BROADCASTING]);
         let kernel = kernel.set("RUNS", self.runs.len()).set("AElement", types[0]).set("BElement", types[1]);
         // Elements of vectors are counted in vectors.
         let stride = |k: usize, operand: usize| {
             let s = self.runs.get(k).map_or(0, |run| run.strides[operand]);
-            Word::from(if k > 0 && types[operand] != "f32" { e.count(s) } else { s })
+            Word::from(if k > 0 && types[operand] == four { e.count(s) } else { s })
         };
         let len = |k: usize| Word::from(self.runs.get(k).map_or(1, |run| if k == 0 { e.count(run.len) } else { run.len }));
         let names: [[&'static str; 3]; MAX_RUNS] = [
@@ -133,9 +146,9 @@ impl Broadcasting {
 
     /// Makes `y` in pieces: `f(first element, piece, elements of a, elements of b)`, where an operand that is repeated along a piece is
     /// one element.
-    pub fn run<T: Real>(&self, a: &[T], b: &[T], y: &mut [T], f: impl Fn(usize, &mut [T], &[T], &[T]) + Sync) {
+    pub fn run<X: Sync, Y: Send>(&self, a: &[X], b: &[X], y: &mut [Y], f: impl Fn(usize, &mut [Y], &[X], &[X]) + Sync) {
         let inner = self.runs[0];
-        let part = |x: &[T], at: usize, stride: usize, len: usize| at..at + if stride == 0 { 1 } else { len.min(x.len()) };
+        let part = |x: &[X], at: usize, stride: usize, len: usize| at..at + if stride == 0 { 1 } else { len.min(x.len()) };
         let [sa, sb] = inner.strides;
         if self.runs.len() == 1 {
             for_each_chunk(y, |at, y| {
@@ -153,7 +166,7 @@ impl Broadcasting {
 }
 
 /// `y = f(a, b)` where a or b may be one element for all. Loops over equal slices vectorise.
-pub(super) fn map<T: Real>(y: &mut [T], a: &[T], b: &[T], f: impl Fn(T, T) -> T) {
+pub(super) fn map<X: Copy, Y>(y: &mut [Y], a: &[X], b: &[X], f: impl Fn(X, X) -> Y) {
     match (a, b) {
         (a, &[b]) if a.len() == y.len() => y.iter_mut().zip(a).for_each(|(y, &a)| *y = f(a, b)),
         (&[a], b) if b.len() == y.len() => y.iter_mut().zip(b).for_each(|(y, &b)| *y = f(a, b)),

@@ -3,14 +3,14 @@
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_chunk};
 use crate::op::{
-    Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, Op, Recorder, StandardNode, Term, moved_bytes, sample,
+    Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, Op, Recorder, StandardNode, Term, View, moved_bytes, sample,
 };
 use crate::ops::slice::Slice;
-use crate::ops::strided::{Axis, COPY_STRIDED, StridedCopy, special};
-use crate::tensor::{DType, Shape, TensorType};
+use crate::ops::strided::{Axis, COPY_STRIDED, StridedCopy, expect_words, special, words};
+use crate::tensor::{Shape, TensorType};
 use std::mem;
 
-/// One or more f32 tensors `[.., d_i, ..]`, equal but for the axis, to f32 `[.., sum of d_i, ..]`, in the order of the inputs.
+/// One or more f32 or u32 tensors `[.., d_i, ..]`, equal but for the axis, to the same `[.., sum of d_i, ..]`, in the order of the inputs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Concat {
     /// The axis.
@@ -45,7 +45,8 @@ impl Op for Concat {
         let mut len = 0usize;
         for (i, ty) in inputs.iter().enumerate() {
             let name = format!("input {i}");
-            ty.expect_dtype(&name, DType::F32)?;
+            expect_words(&name, ty)?;
+            ty.expect_dtype(&name, first.dtype)?;
             let shape = ty.shape.clone().checked(&name)?;
             let Some(&d) = shape.dims().get(self.axis) else {
                 let want = format!("one of the {} axes of {name}, which is {shape}", shape.rank());
@@ -58,7 +59,7 @@ impl Op for Concat {
             // A sum that overflows is too large for any shape too.
             len = len.saturating_add(d);
         }
-        Ok(vec![TensorType::f32(with_len(&first.shape, self.axis, len).checked("concatenated shape")?)])
+        Ok(vec![TensorType::new(first.dtype, with_len(&first.shape, self.axis, len).checked("concatenated shape")?)])
     }
 
     fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
@@ -82,7 +83,7 @@ impl Op for Concat {
         for i in 0..r.inputs().len() {
             let [_, len] = self.matrix(&r.x(i).shape);
             let axes = [Axis::whole(rows, len as isize, row_len), Axis::whole(len, 1, 1)];
-            StridedCopy::new(axes, 0, y_start, 0.0).record(r, i);
+            StridedCopy::new(axes, 0, y_start, 0).record(r, i);
             y_start += len;
         }
         Ok(())
@@ -100,13 +101,23 @@ impl Op for Concat {
 
 impl Cpu for Concat {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
-        let pieces: Vec<_> = (0..args.n_inputs()).map(|i| (args.x(i), self.matrix(args.x_shape(i))[1])).collect();
-        join(args.y(0), &pieces);
+        let len = |i| self.matrix(args.x_shape(i))[1];
+        let inputs = 0..args.n_inputs();
+        match args.view(0) {
+            View::U32(_) => {
+                let pieces: Vec<_> = inputs.map(|i| (args.x_u32(i), len(i))).collect();
+                join(args.y_u32(0), &pieces);
+            }
+            _ => {
+                let pieces: Vec<_> = inputs.map(|i| (args.x(i), len(i))).collect();
+                join(args.y(0), &pieces);
+            }
+        }
     }
 }
 
 /// Writes `y`, whose rows are those of the pieces, matrices of so many columns, side by side.
-fn join<T: Real>(y: &mut [T], pieces: &[(&[T], usize)]) {
+fn join<E: Copy + Send + Sync>(y: &mut [E], pieces: &[(&[E], usize)]) {
     let (mut starts, mut row_len) = (Vec::with_capacity(pieces.len()), 0);
     for &(_, len) in pieces {
         starts.push(row_len);
@@ -156,6 +167,7 @@ fn cases() -> Vec<Case> {
         Case::new("middle", op(1), vec![sample::normal(12, [3, 2, 6]), sample::normal(13, [3, 5, 6])]),
         Case::new("ten_inputs", op(0), (20..30).map(|seed| sample::normal(seed, [1 + seed as usize % 3, 3])).collect()),
         Case::new("special", op(1), vec![special([3, 7]), special([3, 2])]).differentiable_by(&[]),
+        Case::new("words", op(1), vec![words(16, [3, 5]), words(17, [3, 2])]),
         Case::new("random_14", op(2), vec![sample::normal(14, [4, 3, 13, 2]), sample::normal(15, [4, 3, 4, 2])]),
     ]
 }
@@ -207,5 +219,6 @@ mod tests {
         assert!(infer(0, &[&[2, 3], &[0, 3]]).is_err());
         assert!(infer(0, &[&[1 << 30], &[1 << 30]]).is_err());
         assert!(Concat { axis: 0 }.infer(&[TensorType::f32([2]), TensorType::u32([2])]).is_err());
+        assert!(Concat { axis: 0 }.infer(&[TensorType::new(crate::tensor::DType::U8, [2])]).is_err());
     }
 }

@@ -32,6 +32,11 @@ impl Elements {
         len / self.lanes
     }
 
+    /// Whether four elements are taken at a time.
+    pub fn is_vec4(&self) -> bool {
+        self.lanes == 4
+    }
+
     /// Number of `Element`s: the field `n` of such a kernel's `Params`.
     pub fn n(&self) -> Word {
         self.len.into()
@@ -42,6 +47,12 @@ impl Elements {
         let elements = if self.lanes == 4 { &ELEMENTS_VEC4 } else { &ELEMENTS_SCALAR };
         let imports: Vec<_> = [&GRID, elements].into_iter().chain(imports.iter().copied()).collect();
         Kernel::new(source, &imports)
+    }
+
+    /// The kernel `source` with its imports for elements that it sees as words: `Bits`, one or four of them.
+    pub fn words(&self, source: &'static Source, imports: &[&'static Source]) -> Kernel {
+        let imports: Vec<_> = [&GRID].into_iter().chain(imports.iter().copied()).collect();
+        Kernel::new(source, &imports).set("Bits", if self.is_vec4() { "vec4<u32>" } else { "u32" })
     }
 
     /// An invocation an `Element`.

@@ -15,7 +15,7 @@ use crate::tensor::{DType, Shape, Tensor, TensorType};
 static GATHER_ROWS: Source = shader!("gather_rows");
 static GRAD_SHADER: Source = shader!("gather_rows_grad");
 /// Numbers of rows in WGSL.
-static ROW_NUMBER: Source = shader!("shared/row_number");
+pub(super) static ROW_NUMBER: Source = shader!("shared/row_number");
 
 /// `y[i, ..] = data[indices[i], ..] * scale + offset`: data `[rows, ..]` of u8 or f32 and indices, `[n]` of u32 or whole numbers in f32, to f32
 /// `[n, ..]`. u32 data (labels) stay u32 and as they are. A row that doesn't exist is NaN, or `u32::MAX`. Differentiable by f32 data.
@@ -83,7 +83,7 @@ impl Op for GatherRows {
         if self.scale != 1.0 {
             dy = g.node(Scale { factor: self.scale }, &[dy])?;
         }
-        let dx = g.node(GatherRowsGrad { rows }, &[indices, dy])?;
+        let dx = g.node(GatherRowsGrad { rows, from_end: false }, &[indices, dy])?;
         g.set(0, dx);
         Ok(())
     }
@@ -145,11 +145,18 @@ impl Op for GatherRows {
     }
 }
 
-/// Rows as numbers, `usize::MAX` for what is none.
-fn row_numbers<T: Real>(indices: View<'_, T>) -> Vec<usize> {
+/// Rows as numbers, `usize::MAX` or what else is no row's for what is none. u32 numbers from 2^31 on are negative ones that count from the end of
+/// `from_end` rows, if that is given.
+pub(super) fn row_numbers<T: Real>(indices: View<'_, T>, from_end: Option<usize>) -> Vec<usize> {
     let whole = |v: f64| if v >= 0.0 && v.fract() == 0.0 && v < f64::from(u32::MAX) { v as usize } else { usize::MAX };
     match indices {
-        View::U32(indices) => indices.iter().map(|&row| row as usize).collect(),
+        View::U32(indices) => {
+            let row = |row: u32| match from_end {
+                Some(n) if row >= 1 << 31 => row.wrapping_add(n as u32),
+                _ => row,
+            };
+            indices.iter().map(|&index| row(index) as usize).collect()
+        }
         View::Real(indices) => indices.iter().map(|v| whole(v.to_f64())).collect(),
         View::U8(_) => unreachable!("infer checks the type of the indices"),
     }
@@ -174,7 +181,7 @@ fn gather<A: Copy + Sync, B: Copy + Send + Sync>(y: &mut [B], data: &[A], indice
 impl Cpu for GatherRows {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
         let (scale, offset) = (T::from_f32(self.scale), T::from_f32(self.offset));
-        let (nan, indices) = (T::from_f32(f32::NAN), row_numbers(args.view(1)));
+        let (nan, indices) = (T::from_f32(f32::NAN), row_numbers(args.view(1), None));
         let indices = &indices;
         match args.view(0) {
             View::U8(data) => gather(args.y(0), data, indices, nan, |x| T::from_f32(f32::from(x)) * scale + offset),
@@ -185,7 +192,7 @@ impl Cpu for GatherRows {
     }
 }
 
-/// Gradient of [`GatherRows`] by its data: adds up the rows of `dy` that a row went to. Inputs `indices` `[n]` of u32 or whole numbers in f32
+/// Gradient of [`GatherRows`] by its data, and of `Gather` by the first axis: adds up the rows of `dy` that a row went to. Inputs `indices` `[n]` of u32 or whole numbers in f32
 /// and `dy` f32 `[n, ..]`, output f32 `[rows, ..]`. A number that is no row's is left out.
 ///
 /// A device takes `rows * n` comparisons for each four columns: meant for tables of thousands of rows rather than millions.
@@ -193,6 +200,8 @@ impl Cpu for GatherRows {
 pub struct GatherRowsGrad {
     /// Rows of the data.
     pub rows: usize,
+    /// Whether u32 indices from 2^31 on are negative ones, which count from the end, as of [`Gather`](super::gather::Gather).
+    pub from_end: bool,
 }
 
 /// Indices that an invocation of the gradient's kernel looks at.
@@ -231,7 +240,7 @@ impl Op for GatherRowsGrad {
             ("block", BLOCK.into()),
         ];
         let target = if n_blocks > 1 { r.temp(TensorType::f32([n_blocks, self.rows, row_len])) } else { Buffer::Output(0) };
-        let kernel = e.kernel(&GRAD_SHADER, &[&QUOTIENT, &ROW_NUMBER]).set("FLOATS", r.x(0).dtype == DType::F32);
+        let kernel = e.kernel(&GRAD_SHADER, &[&QUOTIENT, &ROW_NUMBER]).set("FLOATS", r.x(0).dtype == DType::F32).set("FROM_END", self.from_end);
         let grid = e.grid(r);
         r.dispatch(kernel, &[Buffer::Input(0), Buffer::Input(1)], &[target], &params, grid);
         let mut depth = n.min(BLOCK);
@@ -253,7 +262,7 @@ impl Op for GatherRowsGrad {
 
 impl Cpu for GatherRowsGrad {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
-        let (indices, dy, dx) = (row_numbers(args.view(0)), args.x(1), args.y(0));
+        let (indices, dy, dx) = (row_numbers(args.view(0), self.from_end.then_some(self.rows)), args.x(1), args.y(0));
         let row_len = dx.len() / self.rows;
         // Each piece looks at all indices, so there are few.
         let piece_rows = self.rows.div_ceil(16);
@@ -310,11 +319,16 @@ const NO_ROWS: [f32; 10] = [3.0, 4.0, 5.0, -1.0, 0.5, f32::NAN, f32::INFINITY, f
 fn grad_cases() -> Vec<Case> {
     let floats = |values: &[f32]| Tensor::f32([values.len()], values.to_vec()).unwrap_or_else(|_| unreachable!("made to fit"));
     let case =
-        |name: &str, rows: usize, indices: Tensor, dy: Tensor| Case::new(name, GatherRowsGrad { rows }, vec![indices, dy]);
+        |name: &str, rows: usize, indices: Tensor, dy: Tensor| Case::new(name, GatherRowsGrad { rows, from_end: false }, vec![indices, dy]);
     vec![
         case("one", 1, sample::indices(1, 1, 1), sample::normal(2, [1, 1])),
         case("table", 7, sample::indices(3, 20, 7), sample::normal(4, [20, 12])),
         case("odd_width", 11, sample::indices(5, 40, 11), sample::normal(6, [40, 3, 3])),
+        Case::new(
+            "from_the_end",
+            GatherRowsGrad { rows: 5, from_end: true },
+            vec![Tensor::u32([5], [1, -1, -5, -6, -1].map(|v: i32| v as u32).to_vec()).unwrap_or_else(|_| unreachable!("made to fit")), sample::normal(17, [5, 4])],
+        ),
         case("unused_rows", 50, sample::indices(7, 9, 20), sample::normal(8, [9, 4])),
         case("by_floats", 5, floats(&[4.0, 0.0, 4.0, -0.0, 1.0]), sample::normal(9, [5, 8])),
         case("missing_rows", 5, floats(&NO_ROWS), sample::normal(10, [10, 4])),
@@ -356,11 +370,11 @@ mod tests {
         assert!(scaled.infer(&[TensorType::u32([5]), indices.clone()]).is_err());
         assert!(scaled.infer(&[data.clone(), TensorType::u32([2, 1])]).is_err());
         assert!(scaled.infer(&[data.clone(), TensorType::new(DType::U8, [2])]).is_err());
-        let grad = |indices, dy: &[usize]| GatherRowsGrad { rows: 4 }.infer(&[indices, TensorType::f32(dy)]);
+        let grad = |indices, dy: &[usize]| GatherRowsGrad { rows: 4, from_end: false }.infer(&[indices, TensorType::f32(dy)]);
         assert_eq!(grad(TensorType::f32([2]), &[2, 3]).unwrap(), [TensorType::f32([4, 3])]);
         assert!(grad(indices.clone(), &[3, 3]).is_err() && grad(indices.clone(), &[]).is_err());
         assert!(grad(TensorType::new(DType::U8, [2]), &[2, 3]).is_err() && grad(TensorType::u32([2, 1]), &[2, 3]).is_err());
-        assert!(GatherRowsGrad { rows: 0 }.infer(&[indices.clone(), TensorType::f32([2])]).is_err());
+        assert!(GatherRowsGrad { rows: 0, from_end: false }.infer(&[indices.clone(), TensorType::f32([2])]).is_err());
         assert!(scaled.infer(&[TensorType::new(DType::U8, []), indices.clone()]).is_err());
         assert!(GatherRows { scale: f32::NAN, offset: 0.0 }.infer(&[data, indices.clone()]).is_err());
         let large = [TensorType::new(DType::U8, [2, 1 << 30]), TensorType::u32([4])];

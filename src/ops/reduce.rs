@@ -1,4 +1,4 @@
-//! Sums, means, extremes and norms over axes, and the inverse of the first two, which repeats a tensor over new axes.
+//! Sums, means, products, extremes and norms over axes, and the inverse of the first two, which repeats a tensor over new axes.
 
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_row, map_indices};
@@ -6,8 +6,9 @@ use crate::op::{
     Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, NodeBuilder, Op, Recorder, Source, StandardNode,
     TINY, Term, UNIT, Value, expect_inputs, gamma, moved_bytes, sample, shader,
 };
-use crate::ops::binary::{Binary, Div, Equal, Mul};
+use crate::ops::binary::{Add, Binary, Div, Equal, Mul, Sub};
 use crate::ops::elements::Elements;
+use crate::ops::fill::Fill;
 use crate::ops::max_pool2d::ORDER;
 use crate::ops::running_error::Running;
 use crate::ops::unary::{Clip, Unary};
@@ -30,6 +31,8 @@ pub enum Reduction {
     Max,
     /// The smallest; NaN if there is one. Equal ones share the gradient evenly.
     Min,
+    /// Their product, 1 of none. Its gradient is right also where elements are 0.
+    Product,
     /// The root of the sum of their squares, which overflows where a square does. The gradient where it is 0 is 0.
     L2,
 }
@@ -47,14 +50,14 @@ impl Reduction {
 
 /// A shape seen as `[outer, len, inner]`, where `len` runs over adjacent axes.
 #[derive(Clone, Copy, PartialEq, Debug)]
-struct Run {
-    outer: usize,
-    len: usize,
-    inner: usize,
+pub(super) struct Run {
+    pub outer: usize,
+    pub len: usize,
+    pub inner: usize,
 }
 
 impl Run {
-    fn new(shape: &Shape, axes: &Range<usize>) -> Result<Run> {
+    pub fn new(shape: &Shape, axes: &Range<usize>) -> Result<Run> {
         let dims = shape.dims();
         if axes.is_empty() || axes.end > dims.len() {
             return Err(Error::invalid("axes", format!("{axes:?}"), format!("one or more of the {} axes of {shape}", dims.len())));
@@ -64,7 +67,7 @@ impl Run {
     }
 }
 
-fn without(shape: &Shape, axes: &Range<usize>) -> Shape {
+pub(super) fn without(shape: &Shape, axes: &Range<usize>) -> Shape {
     let dims = shape.dims();
     [&dims[..axes.start], &dims[axes.end..]].concat().into()
 }
@@ -102,7 +105,7 @@ impl Reduce {
         runs.map(|run| Reduce { reduction, axes: run[0]..run[0] + run.len() }).collect()
     }
 
-    /// The gradient of an extreme or a norm.
+    /// The gradient of an extreme, a norm or a product.
     fn gradient_by_comparison(&self, g: &mut Gradient<'_>) -> Result<Value> {
         let x = g.x(0);
         let kept = View::reshape(with_ones(&g.type_of(x).shape, &self.axes));
@@ -114,11 +117,34 @@ impl Reduce {
             let share = g.node(Binary::<Div>::new(), &[dy, least])?;
             return g.node(Binary::<Mul>::new(), &[x, share]);
         }
+        if self.reduction == Reduction::Product {
+            return self.gradient_of_product(g, kept, dy);
+        }
         let equal = g.node(Binary::<Equal>::new(), &[x, y])?;
         let count = g.node(Reduce { reduction: Reduction::Sum, axes: self.axes.clone() }, &[equal])?;
         let count = g.node(kept, &[count])?;
         let share = g.node(Binary::<Div>::new(), &[dy, count])?;
         g.node(Binary::<Mul>::new(), &[equal, share])
+    }
+}
+
+impl Reduce {
+    /// The gradient of a product: the product of all but the element. Zeros are taken for ones at first; where there is another 0 than the
+    /// element, that product is 0.
+    fn gradient_of_product(&self, g: &mut Gradient<'_>, kept: View, dy: Value) -> Result<Value> {
+        let x = g.x(0);
+        let over = |reduction| Reduce { reduction, axes: self.axes.clone() };
+        let zero = g.node(Fill { value: 0.0, shape: Shape::new([]) }, &[])?;
+        let is_zero = g.node(Binary::<Equal>::new(), &[x, zero])?;
+        let factors = g.node(Binary::<Add>::new(), &[x, is_zero])?;
+        let product = g.node(over(Reduction::Product), &[factors])?;
+        let zeros = g.node(over(Reduction::Sum), &[is_zero])?;
+        let [product, zeros] = [g.node(kept.clone(), &[product])?, g.node(kept, &[zeros])?];
+        let others = g.node(Binary::<Sub>::new(), &[zeros, is_zero])?;
+        let counts = g.node(Binary::<Equal>::new(), &[others, zero])?;
+        let share = g.node(Binary::<Div>::new(), &[product, factors])?;
+        let share = g.node(Binary::<Mul>::new(), &[share, counts])?;
+        g.node(Binary::<Mul>::new(), &[share, dy])
     }
 }
 
@@ -186,7 +212,7 @@ impl Op for Reduce {
                 let dy = g.dy0()?;
                 g.node(Broadcast { reduction: self.reduction, axes: self.axes.clone(), shape }, &[dy])?
             }
-            Reduction::Max | Reduction::Min | Reduction::L2 => self.gradient_by_comparison(g)?,
+            Reduction::Max | Reduction::Min | Reduction::L2 | Reduction::Product => self.gradient_by_comparison(g)?,
         };
         g.set(0, dx);
         Ok(())
@@ -222,6 +248,7 @@ impl Op for Reduce {
             let kernel = kernel
                 .set("LARGEST", matches!(self.reduction, Reduction::Max | Reduction::Min))
                 .set("NEGATIVE", self.reduction == Reduction::Min)
+                .set("PRODUCT", self.reduction == Reduction::Product)
                 .set("SQUARES", is_l2 && from == Buffer::Input(0))
                 .set("ROOT", is_l2 && last);
             r.dispatch(kernel, &[from], &[to], &params, grid);
@@ -243,6 +270,16 @@ impl Op for Reduce {
     fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
         match self.reduction {
             Reduction::Sum | Reduction::Mean => b.sum_of_products(self),
+            Reduction::Product => {
+                // A rounding for each factor, in any order; what is flushed to 0 on the way is multiplied by what comes later.
+                let Run { outer: _, len, inner } = Run::new(&b.types[0].shape, &self.axes)?;
+                let x = b.inputs[0].real();
+                let largest = |i: usize| -> f64 {
+                    let first = i / inner * len * inner + i % inner;
+                    (0..len).map(|l| x[first + l * inner].abs().max(1.0)).product()
+                };
+                Ok(b.each(|i, y| gamma(len + 1) * y.abs() + len as f64 * TINY * largest(i)))
+            }
             // A comparison may take a denormal for 0.
             Reduction::Max | Reduction::Min => Ok(b.each(|_, _| TINY)),
             Reduction::L2 => {
@@ -328,18 +365,21 @@ impl Cpu for Reduce {
                 y.iter_mut().zip(row).for_each(|(y, &x)| *y = if self.reduction.wins(x, *y) { x } else { *y });
             }
         };
+        let product = |x: &[T], y: &mut [T]| {
+            y.fill(T::ONE);
+            x.chunks_exact(y.len()).for_each(|row| y.iter_mut().zip(row).for_each(|(y, &x)| *y = *y * x));
+        };
+        let joined = |parts: Vec<Vec<T>>, join: &dyn Fn(&[T], &mut [T])| {
+            let mut joined = vec![T::ZERO; parts[0].len()];
+            join(&parts.concat(), &mut joined);
+            joined
+        };
         match self.reduction {
             Reduction::Sum => self.run(args, sum(|x| x), add_pairs, |sum, _| sum),
+            Reduction::Product => self.run(args, product, |parts| joined(parts, &product), |y, _| y),
             Reduction::Mean => self.run(args, sum(|x| x), add_pairs, |sum, len| sum / T::from_f64(len as f64)),
             Reduction::L2 => self.run(args, sum(|x| x * x), add_pairs, |sum, _| sum.sqrt()),
-            Reduction::Max | Reduction::Min => {
-                let join = |parts: Vec<Vec<T>>| {
-                    let mut joined = vec![T::ZERO; parts[0].len()];
-                    best(&parts.concat(), &mut joined);
-                    joined
-                };
-                self.run(args, best, join, |y, _| y);
-            }
+            Reduction::Max | Reduction::Min => self.run(args, best, |parts| joined(parts, &best), |y, _| y),
         }
     }
 }
@@ -505,7 +545,32 @@ fn reduce_cases() -> Vec<Case> {
             case("infinite", 0..1, infinite()).differentiable_by(&[]),
         ]);
     }
+    cases.extend(product_cases());
     cases
+}
+
+/// Few factors, near 1 so that none of many vanishes; zeros; what isn't finite.
+fn product_cases() -> Vec<Case> {
+    let case = |case: &str, axes, x: Tensor| Case::new(format!("product_{case}"), Reduce { reduction: Reduction::Product, axes }, vec![x]);
+    let near_one = |seed, shape: &[usize]| {
+        let x = sample::positive(seed, shape);
+        let data = x.as_f32().unwrap_or_default().iter().map(|x| x + 0.45).collect();
+        Tensor::f32(shape, data).unwrap_or_else(|_| unreachable!("made to fit"))
+    };
+    let zeros = [0.0, 2.0, 3.0, 0.0, 0.0, 5.0, 1.0, -4.0, 0.5, 7.0, 0.0, -2.0];
+    let zeros = Tensor::f32([4, 3], zeros.to_vec()).unwrap_or_else(|_| unreachable!("made to fit"));
+    vec![
+        case("one", 0..1, sample::normal(50, [1])),
+        case("rows", 1..2, near_one(51, &[31, 10])),
+        case("middle", 1..2, near_one(52, &[7, 11, 6])),
+        case("images", 1..3, near_one(53, &[3, 3, 3, 20])),
+        case("two_passes", 0..1, near_one(54, &[20_011])).differentiable_by(&[]),
+        case("two_passes_of_4", 0..1, near_one(55, &[9_001, 4])).differentiable_by(&[]),
+        // A zero is where the slope of a reciprocal would be: the product itself is smooth.
+        case("zeros", 1..2, zeros),
+        case("nan", 1..2, nan([2, 5, 4], 9)).differentiable_by(&[]),
+        case("infinite", 0..1, infinite()).differentiable_by(&[]),
+    ]
 }
 
 /// Infinities and zeros of both signs.
@@ -561,6 +626,7 @@ mod tests {
                         Reduction::Max => all.fold(f64::MIN, f64::max),
                         Reduction::Min => all.fold(f64::MAX, f64::min),
                         Reduction::L2 => all.map(|x| x * x).sum::<f64>().sqrt(),
+                        Reduction::Product => all.product(),
                     };
                     let got = got[0].real()[o * run.inner + i];
                     assert!((got - want).abs() <= 1e-11 * want.abs().max(1.0), "{}: {got} {want}", case.name);

@@ -6,10 +6,10 @@ use crate::op::{
     Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, Op, Recorder, StandardNode, Term, expect_inputs, moved_bytes,
     no_counterpart, sample,
 };
-use crate::ops::strided::{Axis, COPY_STRIDED, StridedCopy, special, strides};
+use crate::ops::strided::{Axis, COPY_STRIDED, StridedCopy, expect_words, special, strides, words};
 use crate::tensor::{DType, Shape, TensorType};
 
-/// `y[.., l, ..] = x[.., start + l step, ..]`: f32 of any shape to f32 with `len` elements along each axis of the ranges, and all along the
+/// `y[.., l, ..] = x[.., start + l step, ..]`: f32 or u32 of any shape to the same with `len` elements along each axis of the ranges, and all along the
 /// others.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Slice {
@@ -53,7 +53,7 @@ impl Slice {
             Axis::whole(len, from[axis] as isize * range.map_or(1, |range| range.step), to[axis])
         });
         let axes: Vec<Axis> = axes.collect();
-        StridedCopy::new(axes, start, 0, 0.0)
+        StridedCopy::new(axes, start, 0, 0)
     }
 }
 
@@ -77,7 +77,7 @@ impl Op for Slice {
 
     fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
         expect_inputs(inputs, &["x"])?;
-        inputs[0].expect_dtype("x", DType::F32)?;
+        expect_words("x", &inputs[0])?;
         let shape = inputs[0].shape.clone().checked("x")?;
         check_axes(self.ranges.iter().map(|range| range.axis), &shape)?;
         let mut dims = shape.dims().to_vec();
@@ -93,7 +93,7 @@ impl Op for Slice {
             }
             dims[range.axis] = range.len;
         }
-        let y = TensorType::f32(dims);
+        let y = TensorType::new(inputs[0].dtype, dims);
         self.copy(&shape, &y.shape).checked()?;
         Ok(vec![y])
     }
@@ -147,17 +147,17 @@ impl Op for Slice {
 
 impl Cpu for Slice {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
-        self.copy(args.x_shape(0), args.y_shape(0)).run(args.x(0), args.y(0));
+        self.copy(args.x_shape(0), args.y_shape(0)).run(args);
     }
 }
 
-/// A value before, after and between a tensor's elements: f32 `[.., d, ..]` to f32 `[.., before + (d - 1) step + 1 + after, ..]` along each of
+/// A value before, after and between a tensor's elements: f32 or u32 `[.., d, ..]` to the same `[.., before + (d - 1) step + 1 + after, ..]` along each of
 /// its axes. With zeros the gradient of [`Slice`], which is its gradient.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Pad {
     /// One for each axis that becomes longer.
     pub axes: Vec<PadAxis>,
-    /// What is put there.
+    /// What is put there: in u32 a whole number, of up to 2^24, a negative one in two's complement.
     pub value: f32,
 }
 
@@ -187,7 +187,20 @@ impl Pad {
         Pad { axes: vec![PadAxis::around(axis, before, after)], value: 0.0 }
     }
 
-    fn copy(&self, x: &Shape, y: &Shape) -> StridedCopy {
+    /// The bits of the value.
+    fn bits(&self, dtype: DType) -> Result<u32> {
+        if dtype == DType::F32 {
+            return Ok(self.value.to_bits());
+        }
+        if self.value.fract() == 0.0 && self.value.abs() <= 16_777_216.0 {
+            return Ok(self.value as i32 as u32);
+        }
+        Err(Error::invalid("value", self.value, "a whole number of up to 2^24, for u32 data"))
+    }
+
+    fn copy(&self, x: &TensorType, y: &Shape) -> StridedCopy {
+        let (x, bits) = (&x.shape, self.bits(x.dtype));
+        let bits = bits.unwrap_or_else(|e| unreachable!("infer accepted the value: {e}"));
         let [from, to] = [x, y].map(strides);
         let axes = y.dims().iter().enumerate().map(|(axis, &len)| {
             let pad = self.axes.iter().find(|pad| pad.axis == axis);
@@ -195,7 +208,7 @@ impl Pad {
             Axis { len, x_stride: from[axis] as isize, y_stride: to[axis], before, count: x.dims()[axis], step }
         });
         let axes: Vec<Axis> = axes.collect();
-        StridedCopy::new(axes, 0, 0, self.value)
+        StridedCopy::new(axes, 0, 0, bits)
     }
 }
 
@@ -222,7 +235,7 @@ impl Op for Pad {
 
     fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
         expect_inputs(inputs, &["x"])?;
-        inputs[0].expect_dtype("x", DType::F32)?;
+        expect_words("x", &inputs[0])?;
         let shape = inputs[0].shape.clone().checked("x")?;
         check_axes(self.axes.iter().map(|pad| pad.axis), &shape)?;
         let mut dims = shape.dims().to_vec();
@@ -234,8 +247,9 @@ impl Op for Pad {
             let spread = (dims[pad.axis] - 1).saturating_mul(pad.step).saturating_add(1);
             dims[pad.axis] = pad.before.saturating_add(spread).saturating_add(pad.after);
         }
-        let y = TensorType::f32(Shape::from(dims).checked("padded shape")?);
-        self.copy(&shape, &y.shape).checked()?;
+        self.bits(inputs[0].dtype)?;
+        let y = TensorType::new(inputs[0].dtype, Shape::from(dims).checked("padded shape")?);
+        self.copy(&inputs[0], &y.shape).checked()?;
         Ok(vec![y])
     }
 
@@ -250,7 +264,7 @@ impl Op for Pad {
     }
 
     fn gpu(&self, r: &mut Recorder<'_>) -> Result<()> {
-        self.copy(&r.x(0).shape, &r.y(0).shape).record(r, 0);
+        self.copy(r.x(0), &r.y(0).shape).record(r, 0);
         Ok(())
     }
 
@@ -265,7 +279,7 @@ impl Op for Pad {
 
 impl Cpu for Pad {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
-        self.copy(args.x_shape(0), args.y_shape(0)).run(args.x(0), args.y(0));
+        self.copy(&args.input_types()[0], args.y_shape(0)).run(args);
     }
 }
 
@@ -298,6 +312,7 @@ fn slice_cases() -> Vec<Case> {
         Case::new("backwards", ranges(&[(1, 6, 7, -1)]), vec![sample::normal(15, [3, 7, 4])]),
         Case::new("backwards_by_2", ranges(&[(1, 8, 4, -2), (2, 4, 5, -1)]), vec![sample::normal(16, [2, 10, 5])]),
         Case::new("one_step_of_9", ranges(&[(1, 2, 1, 9)]), vec![sample::normal(17, [2, 3, 5])]),
+        Case::new("words", ranges(&[(0, 4, 5, -1), (1, 1, 2, 1)]), vec![words(18, [5, 3])]),
         Case::new("random_10", op(2, 5, 6), vec![sample::normal(10, [4, 3, 13, 2])]),
     ]
 }
@@ -324,6 +339,7 @@ fn pad_cases() -> Vec<Case> {
         Case::new("spread", axes(&[(1, 1, 0, 2), (2, 0, 2, 3)], 0.0), vec![sample::normal(13, [2, 4, 3, 4])]),
         Case::new("spread_channels", axes(&[(1, 2, 1, 3)], 2.0), vec![sample::normal(14, [7, 5])]),
         Case::new("from_one", axes(&[(0, 3, 4, 7)], 0.0), vec![sample::normal(15, [1])]),
+        Case::new("words", axes(&[(0, 1, 2, 1), (1, 0, 3, 2)], -3.0), vec![words(16, [5, 3])]),
         Case::new("random_9", op(2, 5, 2), vec![sample::normal(9, [4, 3, 6, 2])]),
     ]
 }
@@ -382,10 +398,12 @@ mod tests {
         assert!(message.contains("2 elements from 4") && message.contains("the 5 along axis 1 of [3, 5]"), "{message}");
         let twice = Pad { axes: vec![PadAxis::around(1, 1, 0); 2], value: 0.0 }.infer(&x).unwrap_err().to_string();
         assert!(twice.contains("1 twice"), "{twice}");
-        assert!(Slice::along(0, 0, 1).infer(&[TensorType::u32([3])]).is_err());
+        assert!(Slice::along(0, 0, 1).infer(&[TensorType::new(DType::U8, [3])]).is_err());
         assert!(Slice::along(0, 0, 1).infer(&[TensorType::f32([])]).is_err());
         assert!(Pad::along(0, 0, 0).infer(&[]).is_err());
         let axes = (0..7).map(|axis| PadAxis::around(axis, 1, 1)).collect();
+        let of_words = |value| Pad { axes: vec![PadAxis::around(0, 1, 0)], value }.infer(&[TensorType::u32([3])]);
+        assert!(of_words(-1.0).is_ok() && of_words(0.5).is_err() && of_words(f32::NAN).is_err() && of_words(1e9).is_err());
         let many = Pad { axes, value: 0.0 }.infer(&[TensorType::f32([2; 7])]).unwrap_err().to_string();
         assert!(many.contains("at most 6"), "{many}");
     }

@@ -1,11 +1,11 @@
-//! What slice, pad, transpose and concat share: a copy between tensors along whose axes both go on by fixed strides, with a value where there
+//! What slice, pad, transpose, expand and concat share: a copy between tensors along whose axes both go on by fixed strides, with a value where there
 //! is nothing to copy.
 
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_row};
-use crate::op::{Buffer, GRID, Kernel, Recorder, Source, Word, shader};
+use crate::op::{Buffer, CpuArgs, GRID, Kernel, Recorder, Source, View, ViewMut, Word, sample, shader};
 use crate::ops::elements::QUOTIENT;
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::{DType, Shape, Tensor, TensorType};
 
 pub(crate) static COPY_STRIDED: Source = shader!("copy_strided");
 
@@ -56,6 +56,14 @@ impl Axis {
     }
 }
 
+/// Fails for elements that aren't words, which is what is copied.
+pub(crate) fn expect_words(what: &str, ty: &TensorType) -> Result<()> {
+    match ty.dtype {
+        DType::F32 | DType::U32 => Ok(()),
+        DType::U8 => Err(Error::invalid(format!("{what} type"), ty.dtype, "f32 or u32")),
+    }
+}
+
 /// Strides of a contiguous tensor.
 pub(crate) fn strides(shape: &Shape) -> Vec<usize> {
     let dims = shape.dims();
@@ -69,13 +77,13 @@ pub(crate) struct StridedCopy {
     axes: Vec<Axis>,
     x_start: usize,
     y_start: usize,
-    /// What the output is where there is no element of the input.
-    value: f32,
+    /// The bits of the output where there is no element of the input.
+    value: u32,
 }
 
 impl StridedCopy {
     /// A copy along these axes, outermost first.
-    pub fn new(axes: impl IntoIterator<Item = Axis>, x_start: usize, y_start: usize, value: f32) -> StridedCopy {
+    pub fn new(axes: impl IntoIterator<Item = Axis>, x_start: usize, y_start: usize, value: u32) -> StridedCopy {
         let mut merged: Vec<Axis> = Vec::new();
         for axis in axes.into_iter().filter(|axis| axis.len > 1) {
             match merged.last().and_then(|outer| outer.with_inner(&axis)) {
@@ -120,7 +128,7 @@ impl StridedCopy {
         let int = |v: usize| Word::I32(v as i32);
         let mut params: Vec<(&'static str, Word)> = vec![
             ("n", n.into()),
-            ("value", self.value.to_bits().into()),
+            ("value", self.value.into()),
             ("x_start", int(self.x_start / lanes)),
             ("y_start", (self.y_start / lanes).into()),
         ];
@@ -156,10 +164,17 @@ impl StridedCopy {
         r.dispatch(kernel, &[Buffer::Input(i)], &[Buffer::Output(0)], &params, grid);
     }
 
-    /// Does it on the CPU, for an output that it fills in order.
-    pub fn run<T: Real>(&self, x: &[T], y: &mut [T]) {
+    /// Does it on the CPU from input 0 to output 0, which it fills in order.
+    pub fn run<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
+        match (args.view(0), args.take(0)) {
+            (View::Real(x), ViewMut::Real(y)) => self.fill(x, y, T::from_f32(f32::from_bits(self.value))),
+            (View::U32(x), ViewMut::U32(y)) => self.fill(x, y, self.value),
+            _ => unreachable!("infer checks the types"),
+        }
+    }
+
+    fn fill<E: Copy + Send + Sync>(&self, x: &[E], y: &mut [E], value: E) {
         let (inner, outer) = self.axes.split_last().unwrap_or_else(|| unreachable!("there is an axis"));
-        let value = T::from_f32(self.value);
         for_each_row(y, inner.len, |row, y| {
             let (mut rest, mut at) = (row, self.x_start as isize);
             for axis in outer.iter().rev() {
@@ -196,6 +211,13 @@ pub(crate) fn special(shape: impl Into<Shape>) -> Tensor {
     Tensor::f32(shape, data).unwrap_or_else(|_| unreachable!("made to fit"))
 }
 
+/// The same for u32: words of any bits.
+pub(crate) fn words(seed: u64, shape: impl Into<Shape>) -> Tensor {
+    let shape = shape.into();
+    let words = sample::indices(seed, shape.elements(), u32::MAX);
+    words.reshaped(shape).unwrap_or_else(|_| unreachable!("made to fit"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,8 +228,8 @@ mod tests {
             let strides = strides(&shape.into());
             shape.iter().zip(strides).map(|(&len, stride)| Axis::whole(len, stride as isize, stride)).collect::<Vec<_>>()
         };
-        assert_eq!(StridedCopy::new(axes(&[2, 3, 1, 5]), 0, 0, 0.0).axes, [Axis::whole(30, 1, 1)]);
-        assert_eq!(StridedCopy::new(axes(&[1, 1]), 0, 0, 0.0).axes, [Axis::whole(1, 1, 1)]);
+        assert_eq!(StridedCopy::new(axes(&[2, 3, 1, 5]), 0, 0, 0).axes, [Axis::whole(30, 1, 1)]);
+        assert_eq!(StridedCopy::new(axes(&[1, 1]), 0, 0, 0).axes, [Axis::whole(1, 1, 1)]);
         // Padding stays with the axis outside the whole ones: [2, 3 of 5, 4] to [2, 7, 4].
         let padded = [
             Axis::whole(2, 12, 28),
@@ -215,9 +237,9 @@ mod tests {
             Axis::whole(4, 1, 1),
         ];
         let merged = Axis { len: 28, x_stride: 1, y_stride: 1, before: 4, count: 12, step: 1 };
-        assert_eq!(StridedCopy::new(padded, 0, 0, 0.0).axes, [Axis::whole(2, 12, 28), merged]);
+        assert_eq!(StridedCopy::new(padded, 0, 0, 0).axes, [Axis::whole(2, 12, 28), merged]);
         // Part of the input: [2, 3, 4 of 6].
         let part = [Axis::whole(2, 18, 12), Axis::whole(3, 6, 4), Axis::whole(4, 1, 1)];
-        assert_eq!(StridedCopy::new(part, 2, 0, 0.0).axes, [Axis::whole(6, 6, 4), Axis::whole(4, 1, 1)]);
+        assert_eq!(StridedCopy::new(part, 2, 0, 0).axes, [Axis::whole(6, 6, 4), Axis::whole(4, 1, 1)]);
     }
 }

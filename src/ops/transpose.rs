@@ -5,10 +5,10 @@ use crate::linalg::Real;
 use crate::op::{
     Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, Op, Recorder, Term, expect_inputs, moved_bytes, sample,
 };
-use crate::ops::strided::{Axis, COPY_STRIDED, StridedCopy, special, strides};
-use crate::tensor::{DType, Shape, TensorType};
+use crate::ops::strided::{Axis, COPY_STRIDED, StridedCopy, expect_words, special, strides, words};
+use crate::tensor::{Shape, TensorType};
 
-/// f32 of any shape to f32 whose axis `i` is the input's axis `permutation[i]`, as NumPy's `transpose` and PyTorch's `permute`.
+/// f32 or u32 of any shape to the same whose axis `i` is the input's axis `permutation[i]`, as NumPy's `transpose` and PyTorch's `permute`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Transpose {
     /// Each axis of the input once. At most 6 runs of axes that stay neighbours.
@@ -29,7 +29,7 @@ impl Transpose {
         let y = self.shape(x);
         let [from, to] = [x, &y].map(strides);
         let axis = |(i, &axis): (usize, &usize)| Axis::whole(y.dims()[i], from[axis] as isize, to[i]);
-        StridedCopy::new(self.permutation.iter().enumerate().map(axis), 0, 0, 0.0)
+        StridedCopy::new(self.permutation.iter().enumerate().map(axis), 0, 0, 0)
     }
 
     fn inverse(&self) -> Transpose {
@@ -46,7 +46,7 @@ impl Op for Transpose {
 
     fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>> {
         expect_inputs(inputs, &["x"])?;
-        inputs[0].expect_dtype("x", DType::F32)?;
+        expect_words("x", &inputs[0])?;
         let shape = inputs[0].shape.clone().checked("x")?;
         let mut sorted = self.permutation.clone();
         sorted.sort_unstable();
@@ -55,7 +55,7 @@ impl Op for Transpose {
             return Err(Error::invalid("permutation", format!("{:?}", self.permutation), want));
         }
         self.copy(&shape).checked()?;
-        Ok(vec![TensorType::f32(self.shape(&shape))])
+        Ok(vec![TensorType::new(inputs[0].dtype, self.shape(&shape))])
     }
 
     fn gradient(&self, g: &mut Gradient<'_>) -> Result<()> {
@@ -81,7 +81,7 @@ impl Op for Transpose {
 
 impl Cpu for Transpose {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
-        self.copy(args.x_shape(0)).run(args.x(0), args.y(0));
+        self.copy(args.x_shape(0)).run(args);
     }
 }
 
@@ -104,6 +104,7 @@ fn cases() -> Vec<Case> {
         Case::new("depth_to_space", op(&[0, 1, 3, 2, 4, 5]), vec![sample::normal(10, [2, 3, 4, 2, 2, 3])]),
         Case::new("reversed_6", op(&[5, 4, 3, 2, 1, 0]), vec![sample::normal(11, [2, 3, 2, 4, 3, 2])]),
         Case::new("special", op(&[1, 0]), vec![special([5, 7])]).differentiable_by(&[]),
+        Case::new("words", op(&[1, 2, 0]), vec![words(13, [3, 5, 2])]),
         Case::new("random_12", op(&[3, 0, 2, 1]), vec![sample::normal(12, [5, 3, 8, 11])]),
     ]
 }
@@ -113,6 +114,7 @@ mod tests {
     use super::*;
     use crate::op::{View, run_f64};
     use crate::ops::check;
+    use crate::tensor::DType;
 
     #[test]
     fn cases_hold() {
@@ -140,7 +142,7 @@ mod tests {
             let message = Transpose::new(permutation).infer(&x).unwrap_err().to_string();
             assert!(message.contains("permutation: got") && message.contains("[2, 3, 4]"), "{message}");
         }
-        assert!(Transpose::new([0]).infer(&[TensorType::u32([3])]).is_err());
+        assert!(Transpose::new([0]).infer(&[TensorType::new(DType::U8, [3])]).is_err());
         assert!(Transpose::new([6, 5, 4, 3, 2, 1, 0]).infer(&[TensorType::f32([2; 7])]).is_err());
     }
 }

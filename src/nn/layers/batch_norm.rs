@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::nn::layer::batched;
-use crate::nn::{Init, Layer, LayerContext, Mode};
+use crate::nn::{Init, Initial, Layer, LayerContext, Mode};
 use crate::op::Value;
 use crate::ops::batch_norm;
 
@@ -69,13 +69,21 @@ impl Layer for BatchNorm {
 
     fn build(&self, ctx: &mut LayerContext<'_>, x: &[Value]) -> Result<Value> {
         let x = ctx.only(x)?;
+        self.build_from(ctx, x, [Init::Ones, Init::Zeros, Init::Zeros, Init::Ones].map(Initial::from))
+    }
+}
+
+impl BatchNorm {
+    /// The layer with these initial values of gamma, beta, the running mean and the running variance.
+    pub(crate) fn build_from(&self, ctx: &mut LayerContext<'_>, x: Value, initial: [Initial; 4]) -> Result<Value> {
+        let [gamma, beta, mean, variance] = initial;
         if ctx.shape(x).rank() < 2 {
             let want = "2 or more dimensions [n, .., channels]";
             return Err(Error::invalid("input shape", batched(ctx.shape(x)), want));
         }
         let c = ctx.shape(x).last();
-        let gamma = ctx.parameter("gamma", [c], Init::Ones)?;
-        let beta = ctx.parameter("beta", [c], Init::Zeros)?;
+        let gamma = ctx.parameter("gamma", [c], gamma)?;
+        let beta = ctx.parameter("beta", [c], beta)?;
         match ctx.mode() {
             Mode::Training if ctx.trainable() => {
                 let made = ctx.nodes(batch_norm::BatchNorm::new(self.epsilon, self.unbiased), &[x, gamma, beta])?;
@@ -85,8 +93,8 @@ impl Layer for BatchNorm {
                 Ok(y)
             }
             _ => {
-                let mean = ctx.running("running_mean", [c], Init::Zeros, self.momentum)?;
-                let variance = ctx.running("running_variance", [c], Init::Ones, self.momentum)?;
+                let mean = ctx.running("running_mean", [c], mean, self.momentum)?;
+                let variance = ctx.running("running_variance", [c], variance, self.momentum)?;
                 ctx.node(batch_norm::BatchNormInference::new(self.epsilon), &[x, mean, variance, gamma, beta])
             }
         }

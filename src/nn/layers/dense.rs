@@ -68,27 +68,33 @@ impl Layer for Dense {
         let init = self.init.unwrap_or(ctx.default_init());
         let pieces = ctx.parameter_by_rows("weight", [len, self.units], init)?;
         ctx.penalise(&pieces, self.penalty)?;
-        let mut bias = Vec::new();
-        if self.bias {
-            bias.push(ctx.parameter("bias", [self.units], Init::Zeros)?);
-        }
-        if let [w] = pieces[..] {
-            return ctx.node(Matmul::new(false, false), &[&[x, w], &bias[..]].concat());
-        }
-        // x weight = sum over the pieces of (the columns of x that meet the piece's rows) (piece)
-        let mut start = 0;
-        let mut sum = None;
-        for w in pieces {
-            let rows = ctx.shape(w).dims()[0];
-            let columns = ctx.node(Slice::along(1, start, rows), &[x])?;
-            let part = ctx.node(Matmul::new(false, false), &[&[columns, w], &bias[..]].concat())?;
-            sum = Some(match sum {
-                None => part,
-                Some(sum) => ctx.node(Binary::<Add>::new(), &[sum, part])?,
-            });
-            start += rows;
-            bias.clear();
-        }
-        sum.ok_or_else(|| Error::invalid("weight", "no rows", "at least 1"))
+        let bias = match self.bias {
+            true => Some(ctx.parameter("bias", [self.units], Init::Zeros)?),
+            false => None,
+        };
+        product_by_rows(ctx, x, &pieces, bias)
     }
+}
+
+/// `x` times a matrix that lies in pieces of whole rows, plus a bias: the sum over the pieces of the columns of `x` that meet a piece's rows,
+/// times the piece.
+pub(crate) fn product_by_rows(ctx: &mut LayerContext<'_>, x: Value, pieces: &[Value], bias: Option<Value>) -> Result<Value> {
+    let mut bias: Vec<Value> = bias.into_iter().collect();
+    if let &[w] = pieces {
+        return ctx.node(Matmul::new(false, false), &[&[x, w], &bias[..]].concat());
+    }
+    let mut start = 0;
+    let mut sum = None;
+    for &w in pieces {
+        let rows = ctx.shape(w).dims()[0];
+        let columns = ctx.node(Slice::along(1, start, rows), &[x])?;
+        let part = ctx.node(Matmul::new(false, false), &[&[columns, w], &bias[..]].concat())?;
+        sum = Some(match sum {
+            None => part,
+            Some(sum) => ctx.node(Binary::<Add>::new(), &[sum, part])?,
+        });
+        start += rows;
+        bias.clear();
+    }
+    sum.ok_or_else(|| Error::invalid("weight", "no rows", "at least 1"))
 }

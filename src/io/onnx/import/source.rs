@@ -1,0 +1,248 @@
+//! What an ONNX file says, checked: nodes in an order of execution, with names resolved.
+
+use super::super::array::{Array, dimensions};
+use super::super::element::Element;
+use super::super::proto::{GraphProto, ModelProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};
+use super::super::guard;
+use super::attributes::Attributes;
+use crate::error::{Error, Result};
+use prost::Message;
+use prost::bytes::Bytes;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+/// A tensor of a file, by its place among all names.
+pub(super) type TensorId = usize;
+
+/// A dimension of an input.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Dimension {
+    /// It is known.
+    Known(usize),
+    /// It has a name; dimensions of one name are the same.
+    Named(String),
+    /// Nothing is said.
+    Any,
+}
+
+/// What a file says of an input.
+#[derive(Clone, Debug)]
+pub(super) struct Declared {
+    pub tensor: TensorId,
+    pub element: Element,
+    /// None if nothing is said.
+    pub dims: Option<Vec<Dimension>>,
+}
+
+/// An operation.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// Its name, or that of its first output.
+    pub name: String,
+    pub op: String,
+    /// Empty for ONNX's own ops.
+    pub domain: String,
+    /// None where an optional one is left out.
+    pub inputs: Vec<Option<TensorId>>,
+    pub outputs: Vec<Option<TensorId>>,
+    pub attributes: Attributes,
+    /// Why its attributes couldn't be read.
+    pub fault: Option<Error>,
+}
+
+/// A checked file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Source {
+    pub names: Vec<String>,
+    /// In an order of execution.
+    pub nodes: Vec<Node>,
+    pub inputs: Vec<Declared>,
+    pub outputs: Vec<TensorId>,
+    pub constants: HashMap<TensorId, Array>,
+    /// Versions of sets of ops, by domain.
+    pub opsets: BTreeMap<String, i64>,
+    pub ir_version: i64,
+    pub producer: String,
+}
+
+impl Source {
+    /// Reads a file's bytes; `folder` is where external data may lie.
+    pub fn read(bytes: Bytes, folder: Option<&Path>) -> Result<Source> {
+        guard::check(&bytes)?;
+        let model = ModelProto::decode(bytes).map_err(|e| Error::invalid("ONNX file", e, "a model"))?;
+        let Some(graph) = model.graph else {
+            return Err(Error::invalid("ONNX file", "no graph", "a model with one"));
+        };
+        let mut source = Source {
+            ir_version: model.ir_version.unwrap_or_default(),
+            producer: [model.producer_name, model.producer_version].into_iter().flatten().collect::<Vec<_>>().join(" "),
+            ..Source::default()
+        };
+        for set in model.opset_import {
+            source.opsets.insert(domain(set.domain.unwrap_or_default()), set.version.unwrap_or_default());
+        }
+        if source.opsets.is_empty() {
+            // Files of before IR version 3 have none.
+            source.opsets.insert(String::new(), 1);
+        }
+        source.graph(graph, folder)?;
+        Ok(source)
+    }
+
+    fn graph(&mut self, graph: GraphProto, folder: Option<&Path>) -> Result<()> {
+        let mut ids: HashMap<String, TensorId> = HashMap::new();
+        let mut id = |names: &mut Vec<String>, name: &str| match ids.get(name) {
+            Some(&id) => id,
+            None => {
+                names.push(name.to_string());
+                ids.insert(name.to_string(), names.len() - 1);
+                names.len() - 1
+            }
+        };
+        if !graph.sparse_initializer.is_empty() {
+            return Err(Error::invalid("ONNX graph", "sparse initializers", "dense ones"));
+        }
+        for tensor in graph.initializer {
+            let name = tensor.name.clone().unwrap_or_default();
+            let named = |e: Error| e.at(&format!("tensor '{}'", name.escape_debug()));
+            let key = id(&mut self.names, &name);
+            let array = Array::read(tensor, folder).map_err(named)?;
+            if name.is_empty() || self.constants.insert(key, array).is_some() {
+                let got = if name.is_empty() { "none" } else { "one that another initializer has" };
+                return Err(named(Error::invalid("name", got, "a name of its own")));
+            }
+        }
+        // Which tensors there are already, and by what.
+        let mut made: HashMap<TensorId, String> = HashMap::new();
+        for input in graph.input {
+            let name = input.name.clone().unwrap_or_default();
+            let key = id(&mut self.names, &name);
+            // An input with an initializer is that one's default: a weight, in files of before IR version 4.
+            if self.constants.contains_key(&key) {
+                continue;
+            }
+            let declared = declared(key, &input).map_err(|e| e.at(&format!("input '{}'", name.escape_debug())))?;
+            if name.is_empty() || made.insert(key, "an input".to_string()).is_some() {
+                let place = format!("input '{}'", name.escape_debug());
+                return Err(Error::invalid("name", "none, or one twice", "a name of its own").at(&place));
+            }
+            self.inputs.push(declared);
+        }
+        for key in self.constants.keys() {
+            made.insert(*key, "an initializer".to_string());
+        }
+        let mut nodes = Vec::with_capacity(graph.node.len());
+        for (i, node) in graph.node.into_iter().enumerate() {
+            let op = node.op_type.unwrap_or_default();
+            let given = node.name.filter(|name| !name.is_empty());
+            let first = node.output.iter().find(|name| !name.is_empty()).cloned();
+            let name = given.or(first).unwrap_or_else(|| format!("{op} {i}"));
+            let mut ids = |all: &[String]| -> Vec<Option<TensorId>> {
+                all.iter().map(|name| (!name.is_empty()).then(|| id(&mut self.names, name))).collect()
+            };
+            let (inputs, outputs) = (ids(&node.input), ids(&node.output));
+            for &output in outputs.iter().flatten() {
+                if let Some(other) = made.insert(output, format!("node '{}'", name.escape_debug())) {
+                    let got = format!("'{}', which {other} gives too", self.names[output].escape_debug());
+                    return Err(Error::invalid("output", got, "a name of its own").at(&format!("node '{}'", name.escape_debug())));
+                }
+            }
+            let (attributes, fault) = match Attributes::read(node.attribute, folder) {
+                Ok(attributes) => (attributes, None),
+                Err(e) => (Attributes::default(), Some(e)),
+            };
+            let domain = domain(node.domain.unwrap_or_default());
+            nodes.push(Node { name, op, domain, inputs, outputs, attributes, fault });
+        }
+        for output in graph.output {
+            let name = output.name.unwrap_or_default();
+            let key = id(&mut self.names, &name);
+            if !made.contains_key(&key) {
+                let got = format!("'{}'", name.escape_debug());
+                return Err(Error::invalid("graph's output", got, "a tensor that a node or an input gives"));
+            }
+            self.outputs.push(key);
+        }
+        if self.outputs.is_empty() {
+            return Err(Error::invalid("graph's outputs", "none", "at least one"));
+        }
+        for node in &nodes {
+            if let Some(&id) = node.inputs.iter().flatten().find(|id| !made.contains_key(id)) {
+                let got = format!("'{}', which nothing gives", self.names[id].escape_debug());
+                let place = format!("node '{}'", node.name.escape_debug());
+                return Err(Error::invalid("input", got, "a tensor of the graph").at(&place));
+            }
+        }
+        self.nodes = in_order(nodes, self.names.len())?;
+        Ok(())
+    }
+
+    /// Version of the ops of a domain.
+    pub fn opset(&self, domain: &str) -> i64 {
+        self.opsets.get(domain).copied().unwrap_or_default()
+    }
+}
+
+/// ONNX's own domain has two names.
+fn domain(name: String) -> String {
+    if name == "ai.onnx" { String::new() } else { name }
+}
+
+fn declared(tensor: TensorId, info: &ValueInfoProto) -> Result<Declared> {
+    let ty = info.r#type.as_ref().and_then(|ty| ty.value.as_ref());
+    let Some(type_proto::Value::TensorType(ty)) = ty else {
+        return Err(Error::invalid("type", if ty.is_some() { "not a tensor" } else { "none" }, "a tensor"));
+    };
+    let element = Element::of(ty.elem_type.unwrap_or_default())?;
+    let dims = match &ty.shape {
+        None => None,
+        Some(shape) => Some(shape.dim.iter().map(|d| dimension(d.value.as_ref())).collect::<Result<Vec<_>>>()?),
+    };
+    Ok(Declared { tensor, element, dims })
+}
+
+fn dimension(value: Option<&dimension::Value>) -> Result<Dimension> {
+    Ok(match value {
+        Some(dimension::Value::DimValue(d)) if *d > 0 => Dimension::Known(dimensions(&[*d])?[0]),
+        // Some programs write 0 or -1 for a dimension that isn't known.
+        Some(dimension::Value::DimValue(d)) if *d >= -1 => Dimension::Any,
+        Some(dimension::Value::DimValue(d)) => return Err(Error::invalid("dimension", d, "a number from 0 on")),
+        Some(dimension::Value::DimParam(name)) if !name.is_empty() => Dimension::Named(name.clone()),
+        _ => Dimension::Any,
+    })
+}
+
+/// Nodes so that each comes after those that it reads; as they are if they are so already.
+fn in_order(nodes: Vec<Node>, n_tensors: usize) -> Result<Vec<Node>> {
+    let mut maker = vec![None; n_tensors];
+    for (i, node) in nodes.iter().enumerate() {
+        node.outputs.iter().flatten().for_each(|&id| maker[id] = Some(i));
+    }
+    let mut readers = vec![Vec::new(); nodes.len()];
+    let mut waits_for = vec![0usize; nodes.len()];
+    for (i, node) in nodes.iter().enumerate() {
+        for before in node.inputs.iter().flatten().filter_map(|&id| maker[id]) {
+            readers[before].push(i);
+            waits_for[i] += 1;
+        }
+    }
+    // The least first: an order that a file has stays.
+    let mut ready: std::collections::BinaryHeap<_> =
+        (0..nodes.len()).filter(|&i| waits_for[i] == 0).map(std::cmp::Reverse).collect();
+    let mut order = Vec::with_capacity(nodes.len());
+    while let Some(std::cmp::Reverse(i)) = ready.pop() {
+        order.push(i);
+        for &reader in &readers[i] {
+            waits_for[reader] -= 1;
+            if waits_for[reader] == 0 {
+                ready.push(std::cmp::Reverse(reader));
+            }
+        }
+    }
+    if let Some(i) = waits_for.iter().position(|&n| n > 0) {
+        let place = format!("node '{}'", nodes[i].name.escape_debug());
+        return Err(Error::invalid("inputs", "its own output, over other nodes", "a graph without cycles").at(&place));
+    }
+    let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
+    Ok(order.into_iter().filter_map(|i| nodes[i].take()).collect())
+}
