@@ -298,6 +298,7 @@ impl Op for Reduce {
             Reduction::Max => "ReduceMax",
             Reduction::Min => "ReduceMin",
             Reduction::L2 => "ReduceL2",
+            Reduction::Product => "ReduceProd",
         };
         let axes = d.axes(self.axes.clone());
         let node = StandardNode::removing(op_type, &[d.x(0), axes], self.axes.clone()).int("keepdims", 0);

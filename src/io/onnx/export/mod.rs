@@ -280,7 +280,7 @@ fn attribute(name: &str, value: &Attribute) -> AttributeProto {
 
 fn initializer(name: &str, shape: &[Len], constant: &Constant) -> TensorProto {
     let (data_type, bytes) = match constant {
-        Constant::Numbers(values) => (DataType::Float, values.to_le_bytes()),
+        Constant::Numbers(values) => (element_type(values.dtype()), values.to_le_bytes()),
         Constant::Integers(values) => (DataType::Int64, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
     };
     TensorProto {
@@ -292,12 +292,15 @@ fn initializer(name: &str, shape: &[Len], constant: &Constant) -> TensorProto {
     }
 }
 
-fn type_of(dtype: DType, shape: &[Len]) -> TypeProto {
-    let elem_type = match dtype {
+fn element_type(dtype: DType) -> DataType {
+    match dtype {
         DType::F32 => DataType::Float,
         DType::U32 => DataType::Uint32,
         DType::U8 => DataType::Uint8,
-    };
+    }
+}
+
+fn type_of(dtype: DType, shape: &[Len]) -> TypeProto {
     let dim = |&[a, b]: &Len| {
         let value = match [a, b] == BATCHES {
             true => Some(dimension::Value::DimParam("batch".to_string())),
@@ -306,6 +309,6 @@ fn type_of(dtype: DType, shape: &[Len]) -> TypeProto {
         Dimension { value, ..Default::default() }
     };
     let shape = TensorShapeProto { dim: shape.iter().map(dim).collect() };
-    let tensor = type_proto::Tensor { elem_type: Some(elem_type as i32), shape: Some(shape) };
+    let tensor = type_proto::Tensor { elem_type: Some(element_type(dtype) as i32), shape: Some(shape) };
     TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() }
 }

@@ -4,7 +4,7 @@ use super::arrangement::{Arrangement, Len, Moves};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node};
 use crate::op::{Attribute, AxisOrder, Interchange, StandardNode, Step, Term, Value, no_counterpart};
-use crate::tensor::Tensor;
+use crate::tensor::{Data, Tensor};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -428,15 +428,21 @@ fn attributes(node: &StandardNode, axis: impl Fn(usize) -> usize) -> Vec<(&'stat
 fn moved(values: &Tensor, moves: &Moves) -> Result<Tensor> {
     let dims = |lens: &Vec<Len>| lens.iter().map(|len| len[0]).collect::<Vec<usize>>();
     let from = moves.first.as_ref().map_or_else(|| values.shape().dims().to_vec(), dims);
-    let x = values.as_f32()?;
-    let (shape, y) = match &moves.permutation {
-        None => (from, x.to_vec()),
-        Some(permutation) => (permutation.iter().map(|&axis| from[axis]).collect(), transposed(x, &from, permutation)),
+    let to = match (&moves.permutation, &moves.last) {
+        (_, Some(last)) => dims(last),
+        (Some(permutation), None) => permutation.iter().map(|&axis| from[axis]).collect(),
+        (None, None) => from.clone(),
     };
-    Tensor::f32(moves.last.as_ref().map_or(shape, dims), y)
+    let permutation = moves.permutation.as_deref();
+    match values.data() {
+        Data::F32(x) => Tensor::f32(to, transposed(x, &from, permutation)),
+        Data::U32(x) => Tensor::u32(to, transposed(x, &from, permutation)),
+        Data::U8(x) => Tensor::u8(to, transposed(x, &from, permutation)),
+    }
 }
 
-fn transposed(x: &[f32], dims: &[usize], permutation: &[usize]) -> Vec<f32> {
+fn transposed<T: Copy>(x: &[T], dims: &[usize], permutation: Option<&[usize]>) -> Vec<T> {
+    let Some(permutation) = permutation else { return x.to_vec() };
     let mut strides = vec![1; dims.len()];
     for axis in (1..dims.len()).rev() {
         strides[axis - 1] = strides[axis] * dims[axis];

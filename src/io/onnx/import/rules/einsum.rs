@@ -86,7 +86,8 @@ fn einsum(l: &mut Lower<'_, '_>) -> Result<()> {
         }
         2 => {
             let (a, b) = (&names[0], &names[1]);
-            let pick = |from: &[char], test: &dyn Fn(&char) -> bool| from.iter().copied().filter(|c| test(c)).collect::<Vec<char>>();
+            let pick =
+                |from: &[char], test: &dyn Fn(&char) -> bool| from.iter().copied().filter(|c| test(c)).collect::<Vec<char>>();
             let outer = pick(a, &|c| b.contains(c) && result.contains(c));
             let inner = pick(a, &|c| b.contains(c) && !result.contains(c));
             let rows = pick(a, &|c| !b.contains(c) && result.contains(c));

@@ -255,7 +255,8 @@ fn resampled(l: &mut Lower<'_, '_>, mut dims: Vec<usize>, sampling: &Sampling, a
     if !outside.is_empty() {
         // What lies outside is 0 by now.
         let shape: Vec<usize> = x.layout.order.iter().map(|&axis| dims[axis]).collect();
-        let own: Vec<usize> = x.layout.order.iter().map(|a| if outside.iter().any(|(o, _)| o == a) { dims[*a] } else { 1 }).collect();
+        let own: Vec<usize> =
+            x.layout.order.iter().map(|a| if outside.iter().any(|(o, _)| o == a) { dims[*a] } else { 1 }).collect();
         let n = own.iter().product::<usize>();
         let is_outside = |mut i: usize| {
             let mut any = false;
