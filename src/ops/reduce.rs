@@ -297,7 +297,6 @@ impl Op for Reduce {
             Reduction::Mean => "ReduceMean",
             Reduction::Max => "ReduceMax",
             Reduction::Min => "ReduceMin",
-            Reduction::Product => "ReduceProd",
             Reduction::L2 => "ReduceL2",
             Reduction::Product => "ReduceProd",
         };
