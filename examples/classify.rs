@@ -60,9 +60,7 @@ fn size(onnx: &Onnx, layout: Layout) -> anyhow::Result<[usize; 2]> {
     let inputs = onnx.inputs();
     let [input] = &inputs[..] else { bail!("the network has {} inputs, want one: images", inputs.len()) };
     let dims = input.dims.clone().unwrap_or_default();
-    let [_, a, b, c] = &dims[..] else {
-        bail!("input '{}' has {} dimensions, want 4: images", input.name.escape_debug(), dims.len())
-    };
+    let [_, a, b, c] = &dims[..] else { bail!("input '{}' has {} dimensions, want 4: images", input.name.escape_debug(), dims.len()) };
     let (channels, sides) = if layout == Layout::Nchw { (a, [b, c]) } else { (c, [a, b]) };
     if *channels != Dimension::Known(3) {
         bail!("input '{}' has dimensions {dims:?}, want 3 channels; `--layout` says where they are", input.name.escape_debug());
@@ -114,9 +112,7 @@ fn main() -> anyhow::Result<()> {
     // With channels first in the file, the network is asked for them last: nothing has to be transposed then.
     let mut onnx = onnx.channels_last(arguments.layout == Layout::Nchw);
     for input in onnx.inputs() {
-        for (dim, side) in
-            input.dims.unwrap_or_default().into_iter().skip(if arguments.layout == Layout::Nchw { 2 } else { 1 }).zip(size)
-        {
+        for (dim, side) in input.dims.unwrap_or_default().into_iter().skip(if arguments.layout == Layout::Nchw { 2 } else { 1 }).zip(size) {
             if let Dimension::Named(name) = dim {
                 onnx = onnx.dimension(&name, side);
             }

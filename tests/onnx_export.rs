@@ -272,6 +272,12 @@ impl Runs {
         let outputs: Vec<Tensor> = predict(model, inputs).unwrap().iter().map(|(_, y)| in_file(y)).collect();
         let again = Onnx::read(&path).and_then(|onnx| onnx.build(model.device())).and_then(|mut model| predict(&mut model, &fed));
         match again {
+            // A network that changes nothing has no layer, which a model must have.
+            Err(Error::Invalid { what, .. }) if what == "layers" => {}
+            // Edges of channels are those of images of one column, of which a sample has many: layers have the batch as their first axis.
+            Err(e) if name.starts_with("pad_edge") => {
+                assert!(e.to_string().contains("the batch, 1, as its first dimension"), "{e}")
+            }
             Err(e) => self.differences.push(format!("{name}: {e}")),
             Ok(again) => {
                 for (want, (output, got)) in outputs.iter().zip(&again) {
@@ -439,6 +445,8 @@ fn transposes_are_few() {
     let pair = Net::join(&[&body.layer(Silu), &body.layer(Softmax)], Concat::new());
     assert_eq!(both(&pair.layer(Slice::new(-1, 1..7)).layer(Pad::images(1)).conv2d(2, 1).flatten().dense(2)), [[1, 1], [0, 1]]);
     assert_eq!(both(&body.layer(GroupNorm::new(2)).relu().conv2d(2, 1).flatten().dense(2))[1][0], 0);
+    // Numbers of rows are looked up where they lie.
+    assert_eq!(both(&Net::input([7]).layer(Embedding::new(20, 5)).flatten().dense(2)), [[0, 1], [0, 1]]);
     // A shuffle is a transpose of its own.
     assert_eq!(both(&body.layer(ChannelShuffle::new(2)).conv2d(2, 1).flatten().dense(2)), [[2, 3], [1, 3]]);
     // A gate of a channel.

@@ -71,6 +71,9 @@ pub enum AxisOrder {
     /// As they are, but the last axis of input 0 and the first of input 1 are summed over, so that both may have the elements along them in
     /// another order.
     Contracted,
+    /// Each element of input 1 is a number in the place of which there is a row of input 0, along one more axis, the last: the others may be in
+    /// any order.
+    Rows,
     /// In any order that is the same for all inputs, whose shapes meet by NumPy's rules.
     Free {
         /// Axes that the output doesn't have.
@@ -106,6 +109,11 @@ impl StandardNode {
     /// A product of input 0 with the matrix in input 1.
     pub fn contracted(op_type: &'static str, inputs: &[Term]) -> StandardNode {
         StandardNode::new(op_type, inputs, AxisOrder::Contracted)
+    }
+
+    /// Rows of input 0, a matrix, by the numbers in input 1.
+    pub fn rows(op_type: &'static str, inputs: [Term; 2]) -> StandardNode {
+        StandardNode::new(op_type, &inputs, AxisOrder::Rows)
     }
 
     /// A node that works on axes in any order.

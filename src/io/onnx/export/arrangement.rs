@@ -71,6 +71,15 @@ impl Arrangement {
         Arrangement { tensor, ..self.clone() }
     }
 
+    /// With one more axis, the last of the value and of the tensor.
+    pub fn with_last(mut self, len: Len) -> Arrangement {
+        let n = self.factors.len();
+        self.factors.push(len);
+        self.tensor_axes.push(n..n + 1);
+        self.axes.push(vec![n]);
+        self
+    }
+
     /// Whether the elements lie at the same places of another tensor.
     pub fn is_like(&self, other: &Arrangement) -> bool {
         other.of(self.tensor) == *self

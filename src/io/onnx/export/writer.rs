@@ -269,6 +269,7 @@ impl Writer {
                 match &node.axes {
                     AxisOrder::Fixed => self.fixed(node, shape, terms)?,
                     AxisOrder::Contracted => self.contracted(node, shape, terms)?,
+                    AxisOrder::Rows => self.rows(node, shape, terms)?,
                     AxisOrder::Free { removed } => self.free(node, removed, shape, terms)?,
                 }
             }
@@ -304,6 +305,27 @@ impl Writer {
             self.inputs(node, terms, |a| a, |w, _, known| w.place(known, &(0..known.shape.len()).collect::<Vec<_>>()))?;
         let tensor = self.node(node.op_type, inputs, attributes(node, |a| a), shape.clone());
         Ok(Known { at: Arrangement::plain(tensor, &shape), shape })
+    }
+
+    /// Rows of a matrix by their numbers, wherever those lie.
+    fn rows(&mut self, node: &StandardNode, shape: Vec<Len>, terms: &[Described]) -> Result<Known> {
+        let mut numbers = None;
+        let inputs = self.inputs(
+            node,
+            terms,
+            |a| a,
+            |w, i, known| {
+                if i == 1 {
+                    numbers = Some(known.at.clone());
+                    return Ok(known.at.tensor);
+                }
+                w.place(known, &(0..known.shape.len()).collect::<Vec<_>>())
+            },
+        )?;
+        let (Some(numbers), Some(&width)) = (numbers, shape.last()) else { return Err(no_counterpart("rows without numbers")) };
+        let in_file = [&self.tensors[numbers.tensor].shape[..], &[width]].concat();
+        let tensor = self.node(node.op_type, inputs, attributes(node, |a| a), in_file);
+        Ok(Known { shape, at: numbers.of(tensor).with_last(width) })
     }
 
     /// A product with a matrix: if that is constant, its rows are put in the order in which the other's columns lie.
