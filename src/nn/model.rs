@@ -129,7 +129,10 @@ impl Model {
     }
 
     pub(super) fn shape_of_output(&self, i: usize) -> &Shape {
-        self.network.output_layer(i).map_or(self.input_shape(), |layer| &self.summary.layers[layer].output)
+        match (self.network.output_layer(i), self.network.input_of_output(i)) {
+            (Some(layer), _) => &self.summary.layers[layer].output,
+            (None, input) => input.map_or(self.input_shape(), |port| &port.ty.shape),
+        }
     }
 
     /// Number of classes of a classifier, which has an output for each.
