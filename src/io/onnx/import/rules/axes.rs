@@ -11,32 +11,40 @@ use crate::ops::unary::{Abs, Exp, Log, Unary};
 
 pub(super) const RULES: &[Rule] = &[
     rule("LogSoftmax", "log_softmax", |l| softmax(l, LogSoftmax)),
-    rule("ReduceL1", "reduce_l1", |l| reduction(l, |l, x, axes| {
-        let x = l.add(Unary(Abs), &[x])?;
-        kept(l, x, Reduction::Sum, axes)
-    })),
+    rule("ReduceL1", "reduce_l1", |l| {
+        reduction(l, |l, x, axes| {
+            let x = l.add(Unary(Abs), &[x])?;
+            kept(l, x, Reduction::Sum, axes)
+        })
+    }),
     rule("ReduceL2", "reduce_l2", |l| reduction(l, |l, x, axes| kept(l, x, Reduction::L2, axes))),
-    rule("ReduceLogSum", "reduce_log_sum", |l| reduction(l, |l, x, axes| {
-        let sum = kept(l, x, Reduction::Sum, axes)?;
-        l.add(Unary(Log), &[sum])
-    })),
-    rule("ReduceLogSumExp", "reduce_log_sum_exp", |l| reduction(l, |l, x, axes| {
-        // From the largest on, so that nothing overflows.
-        let largest = kept(l, x, Reduction::Max, axes)?;
-        let less = l.add(Binary::<Sub>::new(), &[x, largest])?;
-        let exp = l.add(Unary(Exp), &[less])?;
-        let sum = kept(l, exp, Reduction::Sum, axes)?;
-        let log = l.add(Unary(Log), &[sum])?;
-        l.add(Binary::<Add>::new(), &[log, largest])
-    })),
+    rule("ReduceLogSum", "reduce_log_sum", |l| {
+        reduction(l, |l, x, axes| {
+            let sum = kept(l, x, Reduction::Sum, axes)?;
+            l.add(Unary(Log), &[sum])
+        })
+    }),
+    rule("ReduceLogSumExp", "reduce_log_sum_exp", |l| {
+        reduction(l, |l, x, axes| {
+            // From the largest on, so that nothing overflows.
+            let largest = kept(l, x, Reduction::Max, axes)?;
+            let less = l.add(Binary::<Sub>::new(), &[x, largest])?;
+            let exp = l.add(Unary(Exp), &[less])?;
+            let sum = kept(l, exp, Reduction::Sum, axes)?;
+            let log = l.add(Unary(Log), &[sum])?;
+            l.add(Binary::<Add>::new(), &[log, largest])
+        })
+    }),
     rule("ReduceMax", "reduce_max", |l| reduction(l, |l, x, axes| kept(l, x, Reduction::Max, axes))),
     rule("ReduceMean", "reduce_mean", |l| reduction(l, |l, x, axes| kept(l, x, Reduction::Mean, axes))),
     rule("ReduceMin", "reduce_min", |l| reduction(l, |l, x, axes| kept(l, x, Reduction::Min, axes))),
     rule("ReduceSum", "reduce_sum", |l| reduction(l, |l, x, axes| kept(l, x, Reduction::Sum, axes))),
-    rule("ReduceSumSquare", "reduce_sum_square", |l| reduction(l, |l, x, axes| {
-        let square = l.add(Binary::<Mul>::new(), &[x, x])?;
-        kept(l, square, Reduction::Sum, axes)
-    })),
+    rule("ReduceSumSquare", "reduce_sum_square", |l| {
+        reduction(l, |l, x, axes| {
+            let square = l.add(Binary::<Mul>::new(), &[x, x])?;
+            kept(l, square, Reduction::Sum, axes)
+        })
+    }),
     rule("Softmax", "softmax", |l| softmax(l, Softmax)),
 ];
 

@@ -33,16 +33,8 @@ const fn rule(op: &'static str, kind: &'static str, lower: fn(&mut Lower<'_, '_>
 
 /// All rules.
 pub(super) fn all() -> impl Iterator<Item = &'static Rule> {
-    let tables = [
-        arithmetic::RULES,
-        axes::RULES,
-        conv::RULES,
-        matmul::RULES,
-        norm::RULES,
-        pool::RULES,
-        shape::RULES,
-        unary::RULES,
-    ];
+    let tables =
+        [arithmetic::RULES, axes::RULES, conv::RULES, matmul::RULES, norm::RULES, pool::RULES, shape::RULES, unary::RULES];
     tables.into_iter().flatten()
 }
 

@@ -1,8 +1,8 @@
 //! What moves elements or says of what shape they are.
 
-use super::super::lower::{Layout, Lower, OnDevice, Operand, axis_of, in_memory, inverse};
 use super::super::super::array::{Array, dimensions, elements};
 use super::super::super::element::Element;
+use super::super::lower::{Layout, Lower, OnDevice, Operand, axis_of, in_memory, inverse};
 use super::{Rule, rule};
 use crate::error::{Error, Result};
 use crate::nn::{Dropout, Init, Layer, Mode};
@@ -94,7 +94,9 @@ fn target(l: &Lower<'_, '_>, dims: &[usize], wanted: &[i64]) -> Result<Vec<usize
     let made = resolve(wanted);
     // A batch that the file says as a number.
     match (&made, l.batch, wanted.first()) {
-        (made, Some((declared, now)), Some(&first)) if declared != now && first == declared as i64 && dims.first() == Some(&now) => {
+        (made, Some((declared, now)), Some(&first))
+            if declared != now && first == declared as i64 && dims.first() == Some(&now) =>
+        {
             let other = [&[now as i64], &wanted[1..]].concat();
             let other = resolve(&other);
             if made.is_err() || other.is_ok() { other } else { resolve(wanted) }
@@ -211,7 +213,8 @@ fn reshaped(l: &mut Lower<'_, '_>, to: Vec<usize>) -> Result<()> {
     let (mut order, mut made) = (Vec::new(), Vec::new());
     for &axis in &layout.order {
         let Some((from, into)) = runs.iter().find(|(from, _)| from.contains(&axis)) else { continue };
-        let last = from.clone().filter(|&a| dims[a] != 1 || from.len() == 1).max_by_key(|a| layout.order.iter().position(|o| o == a));
+        let last =
+            from.clone().filter(|&a| dims[a] != 1 || from.len() == 1).max_by_key(|a| layout.order.iter().position(|o| o == a));
         if last.unwrap_or(from.start) == axis {
             order.extend(from.clone());
             made.extend(into.clone());
@@ -357,7 +360,11 @@ fn split(l: &mut Lower<'_, '_>) -> Result<()> {
             if len == 0 {
                 let mut empty = dims.clone();
                 empty[axis] = 0;
-                let none = if x.element.is_float() { Array::reals(x.element, empty, vec![]) } else { Array::integers(x.element, empty, vec![]) };
+                let none = if x.element.is_float() {
+                    Array::reals(x.element, empty, vec![])
+                } else {
+                    Array::integers(x.element, empty, vec![])
+                };
                 l.set(i, Operand::Constant(none?));
             } else {
                 put_slice(l, i, &x, vec![SliceRange { axis, start, len, step: 1 }])?;
