@@ -6,4 +6,6 @@ pub mod onnx;
 mod pytorch;
 mod safetensors;
 
+#[cfg(feature = "onnx")]
+pub use self::onnx::OnnxExport;
 pub use self::safetensors::{read_tensors, write_tensors};

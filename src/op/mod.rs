@@ -6,6 +6,7 @@ mod case;
 mod choices;
 mod cpu;
 mod gradient;
+mod interchange;
 mod recorder;
 
 pub use bound::{Bound, TINY, UNIT, Worst, compare, gamma};
@@ -13,6 +14,7 @@ pub use case::{Case, Declaration, sample};
 pub use choices::{Choice, Choices, ProductKey};
 pub use cpu::{Buf, CpuArgs, Oracle, View, ViewMut, run_f64};
 pub use gradient::{Gradient, NodeBuilder};
+pub use interchange::{Attribute, AxisOrder, FLOAT, INT64, Interchange, StandardNode, Step, Term, UINT32};
 pub use recorder::{
     ACTIVATION, Binding, Buffer, ConstValue, DeviceProfile, Dispatch, ELEMENTS_SCALAR, ELEMENTS_VEC4, FINITE, GRID, Kernel,
     MAX_ITERATIONS, MainLoop, RANDOM, Recorder, Source, Word, shader,
@@ -56,6 +58,16 @@ pub trait Op: CpuErased + Debug + Send + Sync + Any {
     /// By how much each element of each f32 output may differ from the f64 oracle. Default: not at all.
     fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
         Ok(b.exact())
+    }
+
+    /// Describes what the op computes in the words of the ONNX standard, so that a model that has it can be exported; returns the outputs,
+    /// the first ones if no others are read in inference. The description mustn't depend on the length of the batch but by shapes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what the standard has no words for. By default that is the op itself.
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        let _ = d;
+        Err(no_counterpart(self.name()))
     }
 
     /// Element offset at which output 0 lies inside the memory of input 0, for an op that only gives memory another shape.
@@ -118,6 +130,12 @@ pub trait Op: CpuErased + Debug + Send + Sync + Any {
         let _ = bias;
         None
     }
+}
+
+/// What an op says that the ONNX standard has no words for.
+pub fn no_counterpart(what: impl Into<String>) -> Error {
+    let got: String = what.into();
+    Error::invalid("export", got, "what an `Op::interchange` describes in the words of ONNX")
 }
 
 /// Bytes of all inputs and outputs.

@@ -5,8 +5,8 @@ use super::reduce::Run;
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_row};
 use crate::op::{
-    Buffer, Case, Cost, Cpu, CpuArgs, Declaration, GRID, Kernel, MAX_ITERATIONS, Op, Recorder, Source, expect_inputs, moved_bytes,
-    sample, shader,
+    Buffer, Case, Cost, Cpu, CpuArgs, Declaration, GRID, Interchange, Kernel, MAX_ITERATIONS, Op, Recorder, Source, StandardNode,
+    Term, UINT32, expect_inputs, moved_bytes, sample, shader,
 };
 use crate::tensor::{DType, Shape, Tensor, TensorType};
 
@@ -82,6 +82,14 @@ impl Op for ArgMax {
 
     fn cost(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Cost {
         Cost { flops: inputs[0].elements() as u64, bytes: moved_bytes(inputs, outputs) }
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        let op_type = if self.smallest { "ArgMin" } else { "ArgMax" };
+        let node = StandardNode::removing(op_type, &[d.x(0)], [self.axis]).axis("axis", self.axis).int("keepdims", 0);
+        let shape = d.output_type(0).shape.clone();
+        let wide = d.add(node, shape);
+        Ok(vec![d.same(StandardNode::free("Cast", &[wide]).int("to", UINT32))])
     }
 }
 

@@ -1,11 +1,11 @@
 //! Average pooling and its gradient.
 
 use super::max_pool2d::windows;
-use super::pool_window::{Pool, WORKGROUP, vector};
+use super::pool_window::{Pool, WORKGROUP, padded, vector};
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_row};
 use crate::op::{
-    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, MAX_ITERATIONS, Op, Recorder, Source,
+    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, MAX_ITERATIONS, Op, Recorder, Source, Term,
     expect_inputs, moved_bytes, sample, shader,
 };
 use crate::tensor::{DType, Padding, Shape, TensorType, Window2d};
@@ -106,6 +106,27 @@ impl Op for AvgPool2d {
 
     fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
         b.sum_of_products(self)
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        let [_, h_in, w_in, _] = d.input_type(0).shape.nhwc("x")?;
+        let pool = Pool::place(&self.window, h_in, w_in)?;
+        let since = if self.window.dilation == [1, 1] { 18 } else { 19 };
+        let [top, left, bottom, right] = pool.pads();
+        let [asked_bottom, asked_right] = pool.asked_after();
+        if !self.count_include_pad {
+            let node = pool.standard(d, "AveragePool", d.x(0), None, [top, left, bottom, right])?;
+            return pool.pooled(d, node.since(since));
+        }
+        if bottom <= asked_bottom && right <= asked_right {
+            let node = pool.standard(d, "AveragePool", d.x(0), Some(0.0), [top, left, bottom, right])?;
+            return pool.pooled(d, node.int("count_include_pad", 1).since(since));
+        }
+        // What counts is put there; what ceil mode adds is padding.
+        let counted = [top, left, asked_bottom.min(bottom), asked_right.min(right)];
+        let x = padded(d, d.x(0), counted, 0.0)?;
+        let node = pool.standard(d, "AveragePool", x, None, [0, 0, bottom - counted[2], right - counted[3]])?;
+        pool.pooled(d, node.since(since))
     }
 }
 

@@ -3,11 +3,11 @@
 use crate::error::{Error, Result};
 use crate::linalg::Real;
 use crate::op::{
-    ACTIVATION, Activation, Bound, Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, TINY, UNIT,
-    expect_inputs, sample, shader,
+    ACTIVATION, Activation, Bound, Buffer, Case, Cpu, CpuArgs, Declaration, FLOAT, Gradient, Interchange, Op, Recorder, Source,
+    StandardNode, TINY, Term, UNIT, expect_inputs, no_counterpart, sample, shader,
 };
 use crate::ops::broadcasting::{Broadcasting, FLOATS, map, set_reduced};
-use crate::ops::matmul::refuse_fused;
+use crate::ops::matmul::{refuse_fused, refuse_fused_export};
 use crate::ops::running_error::Running;
 use crate::ops::scale::Scale;
 use crate::ops::unary::{POWER, Tanh, activation, power};
@@ -25,6 +25,8 @@ pub trait BinaryRow: Debug + Send + Sync + 'static {
     const NAME: &'static str;
     /// The `case` of `OPERATION` in `shaders/binary.wgsl`.
     const CODE: u32;
+    /// The standard's name of the function, if it has one.
+    const STANDARD: Option<&'static str> = None;
     /// Why it has no gradient, if it has none.
     const NO_GRADIENT: Option<&'static str> = None;
     /// Whether it is differentiable where both are positive only.
@@ -41,6 +43,13 @@ pub trait BinaryRow: Debug + Send + Sync + 'static {
 
     /// The nodes of the gradient.
     fn gradient(g: &mut Gradient<'_>) -> Result<()>;
+
+    /// The function in the standard's words.
+    fn describe(d: &mut Interchange<'_>) -> Result<Term> {
+        let op_type = Self::STANDARD.ok_or_else(|| no_counterpart(Self::NAME))?;
+        let shape = d.output_type(0).shape.clone();
+        Ok(d.add(StandardNode::free(op_type, &d.all()), shape))
+    }
 }
 
 /// A row whose gradient is an op of its own, [`BinaryGrad`].
@@ -77,6 +86,7 @@ pub struct Add;
 impl BinaryRow for Add {
     const NAME: &'static str = "add";
     const CODE: u32 = 0;
+    const STANDARD: Option<&'static str> = Some("Add");
 
     fn y<T: Real>(a: T, b: T) -> T {
         a + b
@@ -100,6 +110,7 @@ pub struct Sub;
 impl BinaryRow for Sub {
     const NAME: &'static str = "sub";
     const CODE: u32 = 1;
+    const STANDARD: Option<&'static str> = Some("Sub");
 
     fn y<T: Real>(a: T, b: T) -> T {
         a - b
@@ -125,6 +136,7 @@ pub struct Mul;
 impl BinaryRow for Mul {
     const NAME: &'static str = "mul";
     const CODE: u32 = 2;
+    const STANDARD: Option<&'static str> = Some("Mul");
 
     fn y<T: Real>(a: T, b: T) -> T {
         a * b
@@ -149,6 +161,7 @@ pub struct Div;
 impl BinaryRow for Div {
     const NAME: &'static str = "div";
     const CODE: u32 = 3;
+    const STANDARD: Option<&'static str> = Some("Div");
     const POSITIVE: bool = true;
 
     fn y<T: Real>(a: T, b: T) -> T {
@@ -181,6 +194,7 @@ pub struct Pow;
 impl BinaryRow for Pow {
     const NAME: &'static str = "power";
     const CODE: u32 = 4;
+    const STANDARD: Option<&'static str> = Some("Pow");
     const POSITIVE: bool = true;
 
     fn y<T: Real>(a: T, b: T) -> T {
@@ -231,6 +245,7 @@ fn chosen<T: Real>(lost: bool, equal: bool, dy: T) -> T {
 impl BinaryRow for Min {
     const NAME: &'static str = "min";
     const CODE: u32 = 5;
+    const STANDARD: Option<&'static str> = Some("Min");
 
     fn y<T: Real>(a: T, b: T) -> T {
         if a < b || a.is_nan() { a } else { b }
@@ -257,6 +272,7 @@ impl GradientRow for Min {
 impl BinaryRow for Max {
     const NAME: &'static str = "max";
     const CODE: u32 = 6;
+    const STANDARD: Option<&'static str> = Some("Max");
 
     fn y<T: Real>(a: T, b: T) -> T {
         if a > b || a.is_nan() { a } else { b }
@@ -295,6 +311,14 @@ impl BinaryRow for Prelu {
     fn gradient(g: &mut Gradient<'_>) -> Result<()> {
         gradient::<Prelu>(g)
     }
+
+    fn describe(d: &mut Interchange<'_>) -> Result<Term> {
+        let x = d.x(0);
+        if *d.shape(x) != d.output_type(0).shape {
+            return Err(no_counterpart("prelu of a tensor that is repeated"));
+        }
+        Ok(d.same(StandardNode::free("PRelu", &d.all())))
+    }
 }
 
 impl GradientRow for Prelu {
@@ -329,6 +353,12 @@ impl BinaryRow for Equal {
 
     fn gradient(_: &mut Gradient<'_>) -> Result<()> {
         Err(Error::invalid("gradient", "a loss that depends on equal", "differentiable ops only"))
+    }
+
+    fn describe(d: &mut Interchange<'_>) -> Result<Term> {
+        let shape = d.output_type(0).shape.clone();
+        let equal = d.add(StandardNode::free("Equal", &d.all()), shape);
+        Ok(d.same(StandardNode::free("Cast", &[equal]).int("to", FLOAT)))
     }
 }
 
@@ -440,6 +470,11 @@ impl<R: BinaryRow> Op for Binary<R> {
 
     fn is_sum(&self) -> bool {
         R::CODE == Add::CODE && self.activation.is_none()
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        refuse_fused_export(false, self.activation)?;
+        Ok(vec![R::describe(d)?])
     }
 }
 

@@ -2,7 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_chunk};
-use crate::op::{Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, View, moved_bytes, sample};
+use crate::op::{
+    Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, Op, Recorder, StandardNode, Term, View, moved_bytes, sample,
+};
 use crate::ops::slice::Slice;
 use crate::ops::strided::{Axis, COPY_STRIDED, StridedCopy, expect_words, special, words};
 use crate::tensor::{Shape, TensorType};
@@ -89,6 +91,11 @@ impl Op for Concat {
 
     fn cost(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Cost {
         Cost { flops: 0, bytes: moved_bytes(inputs, outputs) }
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        let shape = d.output_type(0).shape.clone();
+        Ok(vec![d.add(StandardNode::free("Concat", &d.all()).axis("axis", self.axis), shape)])
     }
 }
 

@@ -3,11 +3,10 @@
 use crate::error::Result;
 use crate::linalg::{Real, for_each_chunk};
 use crate::op::{
-    Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, Word,
-    expect_inputs, shader,
+    Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Interchange, Op, Recorder, Source, Term, Word, expect_inputs, shader,
 };
 use crate::ops::elements::Elements;
-use crate::tensor::{Shape, TensorType};
+use crate::tensor::{Shape, Tensor, TensorType};
 
 pub(crate) static FILL: Source = shader!("fill");
 
@@ -39,6 +38,10 @@ impl Op for Fill {
         let e = Elements::of(r.y(0).elements());
         fill(r, e, 0, self.value);
         Ok(())
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        Ok(vec![d.numbers(Tensor::f32(self.shape.clone(), vec![self.value; self.shape.elements()])?)])
     }
 }
 

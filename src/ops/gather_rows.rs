@@ -4,8 +4,8 @@
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_chunk_with, for_each_row};
 use crate::op::{
-    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, GRID, Gradient, Kernel, Op, Recorder, Source, TINY, View, expect_inputs, gamma,
-    moved_bytes, sample, shader,
+    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, GRID, Gradient, INT64, Interchange, Kernel, Op, Recorder, Source,
+    StandardNode, TINY, Term, View, expect_inputs, gamma, moved_bytes, no_counterpart, sample, shader,
 };
 use crate::ops::elements::{Elements, QUOTIENT};
 use crate::ops::gemm::{self, Epilogue};
@@ -125,6 +125,23 @@ impl Op for GatherRows {
         // A product and a sum, one rounding each.
         let offset = f64::from(self.offset);
         Ok(b.each(|_, y| gamma(1) * (y.abs() + (y - offset).abs()) + TINY))
+    }
+
+    /// The standard knows no rows that don't exist: engines refuse their numbers.
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        if d.input_type(0).dtype != DType::F32 {
+            return Err(no_counterpart("gather_rows of other data than f32"));
+        }
+        let numbers = d.same(StandardNode::free("Cast", &[d.x(1)]).int("to", INT64));
+        let shape = d.output_type(0).shape.clone();
+        let mut y = d.add(StandardNode::fixed("Gather", &[d.x(0), numbers]).int("axis", 0), shape);
+        for (op_type, number, nothing) in [("Mul", self.scale, 1.0), ("Add", self.offset, 0.0)] {
+            if number != nothing {
+                let number = d.number(number);
+                y = d.same(StandardNode::free(op_type, &[y, number]));
+            }
+        }
+        Ok(vec![y])
     }
 }
 

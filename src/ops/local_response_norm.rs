@@ -4,8 +4,8 @@ use super::running_error::Running;
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_row};
 use crate::op::{
-    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, FINITE, GRID, Gradient, Kernel, MAX_ITERATIONS, Op, Recorder, Source, Word,
-    expect_inputs, moved_bytes, sample, shader,
+    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, FINITE, GRID, Gradient, Interchange, Kernel, MAX_ITERATIONS, Op,
+    Recorder, Source, StandardNode, Term, Word, expect_inputs, moved_bytes, no_counterpart, sample, shader,
 };
 use crate::tensor::{DType, Tensor, TensorType};
 use std::ops::Range;
@@ -167,6 +167,27 @@ impl Op for LocalResponseNorm {
             x.iter().zip(self.running_sums(x)).map(scaled).collect::<Vec<f64>>()
         };
         Ok(vec![rows.flat_map(row).collect()])
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        let rank = d.input_type(0).shape.rank();
+        if rank != 4 {
+            return Err(no_counterpart(format!("local_response_norm of {rank} dimensions rather than 4")));
+        }
+        // The standard's window has the extra channel of an even size behind, so it runs the other way.
+        let reversed = |d: &mut Interchange<'_>, x: Term| {
+            if self.size % 2 == 1 {
+                return x;
+            }
+            let (start, end, axis, step) = (d.integers([-1]), d.integers([i64::MIN]), d.axes([rank - 1]), d.integers([-1]));
+            d.same(StandardNode::free("Slice", &[x, start, end, axis, step]))
+        };
+        let x = reversed(d, d.x(0));
+        let x = d.channels_first(x);
+        let node = StandardNode::fixed("LRN", &[x]).int("size", self.size as i64);
+        let y = d.same(node.float("alpha", self.alpha).float("beta", self.beta).float("bias", self.k));
+        let y = d.channels_last(y);
+        Ok(vec![reversed(d, y)])
     }
 }
 

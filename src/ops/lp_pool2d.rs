@@ -6,8 +6,8 @@ use super::running_error::Running;
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_row};
 use crate::op::{
-    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Kernel, MAX_ITERATIONS, Op, Oracle, Recorder, Source,
-    expect_inputs, moved_bytes, run_f64, sample, shader,
+    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, Kernel, MAX_ITERATIONS, Op, Oracle, Recorder,
+    Source, StandardNode, Term, expect_inputs, moved_bytes, run_f64, sample, shader,
 };
 use crate::tensor::{DType, Tensor, TensorType, Window2d};
 
@@ -162,6 +162,26 @@ impl Op for LpPool2d {
             norms(&pool, f64::from(self.p), &x[image * h_in * w_in * c..], c, h_out, y);
         }
         Ok(vec![y.into_iter().map(Running::error).collect()])
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        let [_, h_in, w_in, _] = d.input_type(0).shape.nhwc("x")?;
+        let pool = Pool::place(&self.window, h_in, w_in)?;
+        if self.p.fract() == 0.0 && f64::from(self.p) <= f64::from(i32::MAX) {
+            let node = pool.standard(d, "LpPool", d.x(0), Some(0.0), pool.pads())?.int("p", self.p as i64);
+            return pool.pooled(d, node);
+        }
+        // (mean of |x|^p over whole windows, times their taps)^(1 / p)
+        let p = d.number(self.p);
+        let size = d.same(StandardNode::free("Abs", &[d.x(0)]));
+        let power = d.same(StandardNode::free("Pow", &[size, p]));
+        let node = pool.standard(d, "AveragePool", power, Some(0.0), pool.pads())?.int("count_include_pad", 1);
+        let node = if self.window.dilation == [1, 1] { node } else { node.since(19) };
+        let mean = pool.pooled(d, node)?[0];
+        let taps = d.number((self.window.kernel[0] * self.window.kernel[1]) as f32);
+        let sum = d.same(StandardNode::free("Mul", &[mean, taps]));
+        let root = d.number(1.0 / self.p);
+        Ok(vec![d.same(StandardNode::free("Pow", &[sum, root]))])
     }
 }
 

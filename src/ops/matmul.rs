@@ -5,7 +5,8 @@ use super::reduce::{Reduce, Reduction};
 use crate::error::{Error, Result};
 use crate::linalg::{self, Geometry, LONGEST_PANEL, Matrix, Real, conv2d_grad_input, for_each_row, matmul, matmul_few_rows};
 use crate::op::{
-    Activation, Bound, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, MainLoop, Op, Recorder, Source, moved_bytes, sample, shader,
+    Activation, Bound, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, MainLoop, Op, Recorder, Source,
+    StandardNode, Term, moved_bytes, sample, shader,
 };
 use crate::op::Buffer::{Input, Output};
 use crate::tensor::{DType, TensorType};
@@ -113,6 +114,19 @@ impl Op for Matmul {
     fn has_channel_weights(&self) -> bool {
         self.activation.is_none() && !self.residual && !self.transpose_b
     }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        refuse_fused_export(self.residual, self.activation)?;
+        let mut inputs = d.all();
+        for (x, transposed) in inputs.iter_mut().zip([self.transpose_a, self.transpose_b]) {
+            if transposed {
+                *x = d.transpose(*x, [1, 0]);
+            }
+        }
+        let node = StandardNode::contracted("Gemm", &inputs);
+        let shape = d.output_type(0).shape.clone();
+        Ok(vec![d.add(node, shape)])
+    }
 }
 
 /// The product `C[m, n]` of `A` [m, k] and `B` [k, n], each given that way round or transposed, to record.
@@ -186,6 +200,12 @@ pub(super) fn epilogue(n_inputs: usize, residual: bool, activation: Option<Activ
 pub(super) fn refuse_fused(residual: bool, activation: Option<Activation>) -> Result<()> {
     let with = activation.map(|f| f.name).or(residual.then_some("a sum"));
     with.map_or(Ok(()), |with| Err(Error::invalid("gradient", format!("an op fused with {with}"), "gradients before fusion")))
+}
+
+/// Fails for an op that others have been fused into: it is described before that.
+pub(super) fn refuse_fused_export(residual: bool, activation: Option<Activation>) -> Result<()> {
+    let with = activation.map(|f| f.name).or(residual.then_some("a sum"));
+    with.map_or(Ok(()), |with| Err(Error::invalid("export", format!("an op fused with {with}"), "export before fusion")))
 }
 
 /// `y = activation(y + bias + residual)`, row by row.

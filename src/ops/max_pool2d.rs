@@ -4,8 +4,8 @@ use super::pool_window::{Axis, Pool, WORKGROUP, vector};
 use crate::error::{Error, Result};
 use crate::linalg::{Real, Vectorize, for_each_row, for_each_row_2, vectorized};
 use crate::op::{
-    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, MAX_ITERATIONS, Op, Oracle, Recorder, Source,
-    expect_inputs, moved_bytes, run_f64, sample, shader,
+    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, MAX_ITERATIONS, Op, Oracle, Recorder, Source,
+    Term, expect_inputs, moved_bytes, run_f64, sample, shader,
 };
 use crate::tensor::{DType, Padding, Tensor, TensorType, Window2d};
 use std::mem;
@@ -89,6 +89,13 @@ impl Op for MaxPool2d {
     fn cost(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Cost {
         let taps = (self.window.kernel[0] * self.window.kernel[1]) as u64;
         Cost { flops: outputs[0].elements() as u64 * taps, bytes: moved_bytes(inputs, outputs) }
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        let [_, h_in, w_in, _] = d.input_type(0).shape.nhwc("x")?;
+        let pool = Pool::place(&self.window, h_in, w_in)?;
+        let node = pool.standard(d, "MaxPool", d.x(0), Some(f32::NEG_INFINITY), pool.pads())?;
+        pool.pooled(d, node)
     }
 }
 

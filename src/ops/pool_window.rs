@@ -2,8 +2,9 @@
 //! Max and average pooling share it; `shaders/shared/window.wgsl` is the same in WGSL.
 
 use crate::error::{Error, Result};
-use crate::op::{GRID, Kernel, MAX_ITERATIONS, Source, Word, shader};
+use crate::op::{GRID, Interchange, Kernel, MAX_ITERATIONS, Source, StandardNode, Term, Word, shader};
 use crate::ops::elements::QUOTIENT;
+use crate::ops::slice::{Pad, PadAxis};
 use crate::tensor::{Padding, Window2d};
 use std::ops::Range;
 
@@ -127,6 +128,48 @@ impl Pool {
         Pool::place(window, h_in, w_in).unwrap_or_else(|e| unreachable!("infer accepted this window: {e}"))
     }
 
+    /// Padding above, on the left, below and on the right that makes all windows whole, those of ceil mode too.
+    pub fn pads(&self) -> [usize; 4] {
+        let after = |a: &Axis| ((a.out - 1) * a.stride + a.span()).saturating_sub(a.len + a.before);
+        [self.h.before, self.w.before, after(&self.h), after(&self.w)]
+    }
+
+    /// Padding below and on the right that was asked for.
+    pub fn asked_after(&self) -> [usize; 2] {
+        [self.h.after, self.w.after]
+    }
+
+    /// The standard's node for this pooling of images `[n, h, w, c]`, on their transpose with channels first. In the padding there is `value`, or
+    /// nothing that counts.
+    pub fn standard(
+        &self,
+        d: &mut Interchange<'_>,
+        op_type: &'static str,
+        x: Term,
+        value: Option<f32>,
+        pads: [usize; 4],
+    ) -> Result<StandardNode> {
+        let kernel = [self.h.kernel, self.w.kernel];
+        let (mut x, mut own) = (x, pads);
+        // The standard's poolings have less padding than taps.
+        if let Some(value) = value.filter(|_| pads.iter().zip(kernel.iter().cycle()).any(|(pad, kernel)| pad >= kernel)) {
+            x = padded(d, x, pads, value)?;
+            own = [0; 4];
+        }
+        let x = d.channels_first(x);
+        let dilation = [self.h.dilation, self.w.dilation];
+        let node = StandardNode::fixed(op_type, &[x]).sizes("kernel_shape", &kernel).sizes("pads", &own);
+        let node = node.sizes("strides", &[self.h.stride, self.w.stride]);
+        Ok(if dilation == [1, 1] { node } else { node.sizes("dilations", &dilation) })
+    }
+
+    /// The output of a node of the standard's, with channels last again.
+    pub fn pooled(&self, d: &mut Interchange<'_>, node: StandardNode) -> Result<Vec<Term>> {
+        let [n, h_out, w_out, c] = d.output_type(0).shape.nhwc("y")?;
+        let y = d.add(node, [n, c, h_out, w_out]);
+        Ok(vec![d.channels_last(y)])
+    }
+
     /// This pooling along the width alone, and then the rest of it along the height.
     pub fn separated(&self) -> [Pool; 2] {
         [Pool { h: Axis::identity(self.h.len), w: self.w }, Pool { h: self.h, w: Axis::identity(self.w.out) }]
@@ -200,6 +243,11 @@ impl Pool {
 /// Channels that an invocation of a pooling kernel takes at once, with the WGSL types of so many floats and unsigned integers.
 pub(super) fn vector(c: usize) -> (usize, &'static str, &'static str) {
     if c.is_multiple_of(4) { (4, "vec4<f32>", "vec4<u32>") } else { (1, "f32", "u32") }
+}
+
+/// Images `[n, h, w, c]` with `value` above, on the left, below and on the right.
+pub(super) fn padded(d: &mut Interchange<'_>, x: Term, [top, left, bottom, right]: [usize; 4], value: f32) -> Result<Term> {
+    Pad { axes: vec![PadAxis::around(1, top, bottom), PadAxis::around(2, left, right)], value }.described(d, x)
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_row, map_indices};
 use crate::op::{
-    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, NodeBuilder, Op, Recorder, Source, TINY, UNIT, Value,
-    expect_inputs, gamma, moved_bytes, sample, shader,
+    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, NodeBuilder, Op, Recorder, Source, StandardNode,
+    TINY, Term, UNIT, Value, expect_inputs, gamma, moved_bytes, sample, shader,
 };
 use crate::ops::binary::{Add, Binary, Div, Equal, Mul, Sub};
 use crate::ops::elements::Elements;
@@ -289,6 +289,21 @@ impl Op for Reduce {
                 Ok(b.each(|_, y| Running::new(y * y, off(y * y)).sqrt().error()))
             }
         }
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        let op_type = match self.reduction {
+            Reduction::Sum => "ReduceSum",
+            Reduction::Mean => "ReduceMean",
+            Reduction::Max => "ReduceMax",
+            Reduction::Min => "ReduceMin",
+            Reduction::Product => "ReduceProd",
+            Reduction::L2 => "ReduceL2",
+        };
+        let axes = d.axes(self.axes.clone());
+        let node = StandardNode::removing(op_type, &[d.x(0), axes], self.axes.clone()).int("keepdims", 0);
+        let shape = d.output_type(0).shape.clone();
+        Ok(vec![d.add(node, shape)])
     }
 }
 

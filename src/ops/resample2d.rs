@@ -5,11 +5,11 @@ use super::pool_window::{WORKGROUP, vector};
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_row};
 use crate::op::{
-    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, GRID, Gradient, Kernel, MAX_ITERATIONS, Op, Recorder, Source, Word,
-    expect_inputs, moved_bytes, sample, shader,
+    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, GRID, Gradient, Interchange, Kernel, MAX_ITERATIONS, Op, Recorder,
+    Source, StandardNode, Term, Word, expect_inputs, moved_bytes, sample, shader,
 };
 use crate::ops::elements::QUOTIENT;
-use crate::tensor::{DType, TensorType};
+use crate::tensor::{DType, Tensor, TensorType};
 
 /// Axes that are resampled, in WGSL.
 static RESAMPLE: Source = shader!("shared/resample");
@@ -162,6 +162,26 @@ impl Axis {
         }
     }
 
+    /// Whether each element of the input comes equally often, one after the other.
+    fn repeats(&self) -> bool {
+        let times = self.out / self.len;
+        self.out.is_multiple_of(self.len) && (0..self.out).all(|o| self.taps(o) == [(o / times, 1.0)])
+    }
+
+    /// Which element of the input each of the output is.
+    fn sources(&self) -> Vec<i64> {
+        self.forward().iter().flatten().map(|&(i, _)| i as i64).collect()
+    }
+
+    /// `[out, len]`: the shares of the input's elements in each of the output.
+    fn matrix(&self) -> Result<Tensor> {
+        let mut shares = vec![0.0; self.out * self.len];
+        for (row, taps) in shares.chunks_exact_mut(self.len).zip(self.forward()) {
+            taps.into_iter().for_each(|(i, share)| row[i] = share as f32);
+        }
+        Tensor::f32([self.out, self.len], shares)
+    }
+
     /// The most elements of the input that one of the output is made of, or a few more.
     fn most_taps(&self) -> usize {
         match self.kind {
@@ -213,6 +233,13 @@ impl Axis {
     }
 }
 
+
+/// Images `[n, c, h, w]` resized in the standard's words.
+fn resize(d: &mut Interchange<'_>, x: Term, size: [usize; 4], how: impl Fn(StandardNode) -> StandardNode) -> Term {
+    let lengths = d.integers([size[2] as i64, size[3] as i64]);
+    let node = StandardNode::fixed("Resize", &[x]).no_input().no_input().input(lengths).sizes("axes", &[2, 3]);
+    d.add(how(node), size)
+}
 
 /// Both sides.
 fn axes(sampling: Sampling, input: [usize; 2], output: [usize; 2]) -> Result<[Axis; 2]> {
@@ -339,6 +366,48 @@ impl Op for Resample2d {
             Sampling::Linear(_) | Sampling::Mean => b.sum_of_products(self),
             Sampling::Nearest(_) | Sampling::Edge { .. } | Sampling::Reflect { .. } => Ok(b.exact()),
         }
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        let [n, h_in, w_in, c] = d.input_type(0).shape.nhwc("x")?;
+        let [h, w] = checked_axes(self.sampling, [h_in, w_in], self.size);
+        let x = d.channels_first(d.x(0));
+        let size = [n, c, h.out, w.out];
+        let y = match self.sampling {
+            Sampling::Linear(corners) => {
+                let corners = match corners {
+                    Corners::HalfPixel => "half_pixel",
+                    Corners::Align => "align_corners",
+                    Corners::Asymmetric => "asymmetric",
+                };
+                resize(d, x, size, |node| node.text("mode", "linear").text("coordinate_transformation_mode", corners))
+            }
+            // Pixels repeated equally often: engines can't but agree, whose places are floats.
+            Sampling::Nearest(_) if h.repeats() && w.repeats() => resize(d, x, size, |node| {
+                let node = node.text("mode", "nearest").text("nearest_mode", "floor");
+                node.text("coordinate_transformation_mode", "asymmetric")
+            }),
+            Sampling::Edge { before: [top, left] } | Sampling::Reflect { before: [top, left] } => {
+                let mode = if matches!(self.sampling, Sampling::Edge { .. }) { "edge" } else { "reflect" };
+                let pads = d.integers([top, left, h.out - h.len - top, w.out - w.len - left].map(|pad| pad as i64));
+                let axes = d.axes([2, 3]);
+                d.add(StandardNode::free("Pad", &[x, pads]).no_input().input(axes).text("mode", mode), size)
+            }
+            Sampling::Nearest(_) => {
+                let rows = d.integers(h.sources());
+                let y = d.add(StandardNode::free("Gather", &[x, rows]).axis("axis", 2), [n, c, h.out, w_in]);
+                let columns = d.integers(w.sources());
+                d.add(StandardNode::free("Gather", &[y, columns]).axis("axis", 3), size)
+            }
+            Sampling::Mean => {
+                let columns = d.numbers(w.matrix()?);
+                let columns = d.transpose(columns, [1, 0]);
+                let y = d.add(StandardNode::fixed("MatMul", &[x, columns]), [n, c, h_in, w.out]);
+                let rows = d.numbers(h.matrix()?);
+                d.add(StandardNode::fixed("MatMul", &[rows, y]), size)
+            }
+        };
+        Ok(vec![d.channels_last(y)])
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_chunk};
 use crate::op::{
-    Bound, Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, TINY, UNIT,
+    Bound, Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Interchange, Op, Recorder, Source, StandardNode, TINY, Term, UNIT,
     expect_inputs, sample, shader,
 };
 use crate::ops::elements::Elements;
@@ -55,6 +55,11 @@ impl Op for Scale {
     fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
         // One rounding.
         Ok(b.each(|_, y| UNIT * y.abs() + TINY))
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        let factor = d.number(self.factor);
+        Ok(vec![d.same(StandardNode::free("Mul", &[d.x(0), factor]))])
     }
 }
 

@@ -2,7 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::linalg::Real;
-use crate::op::{Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, expect_inputs, moved_bytes, sample};
+use crate::op::{
+    Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, Op, Recorder, StandardNode, Term, expect_inputs, moved_bytes,
+    no_counterpart, sample,
+};
 use crate::ops::strided::{Axis, COPY_STRIDED, StridedCopy, expect_words, special, strides, words};
 use crate::tensor::{DType, Shape, TensorType};
 
@@ -126,6 +129,20 @@ impl Op for Slice {
         // Only the range is read.
         Cost { flops: 0, bytes: moved_bytes(outputs, outputs) }
     }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        let integers = |f: fn(&SliceRange) -> i64| self.ranges.iter().map(f);
+        let starts = d.integers(integers(|range| range.start as i64));
+        // The end of a range that runs to the axis's first element has no number, as -1 is the last; the least one is cut off there.
+        let ends = d.integers(integers(|range| {
+            let end = range.start as i64 + range.step as i64 * (range.len as i64 - 1) + range.step.signum() as i64;
+            if end < 0 { i64::MIN } else { end }
+        }));
+        let axes = d.axes(self.ranges.iter().map(|range| range.axis));
+        let steps = d.integers(integers(|range| range.step as i64));
+        let shape = d.output_type(0).shape.clone();
+        Ok(vec![d.add(StandardNode::free("Slice", &[d.x(0), starts, ends, axes, steps]), shape)])
+    }
 }
 
 impl Cpu for Slice {
@@ -195,6 +212,22 @@ impl Pad {
     }
 }
 
+impl Pad {
+    /// What this makes of a term, in the standard's words.
+    pub(super) fn described(&self, d: &mut Interchange<'_>, x: Term) -> Result<Term> {
+        if self.axes.iter().any(|pad| pad.step != 1) {
+            return Err(no_counterpart("pad between a tensor's elements"));
+        }
+        let mut dims = d.shape(x).dims().to_vec();
+        self.axes.iter().for_each(|pad| dims[pad.axis] += pad.before + pad.after);
+        let before = self.axes.iter().map(|pad| pad.before as i64);
+        let pads = d.integers(before.chain(self.axes.iter().map(|pad| pad.after as i64)));
+        let value = d.number(self.value);
+        let axes = d.axes(self.axes.iter().map(|pad| pad.axis));
+        Ok(d.add(StandardNode::free("Pad", &[x, pads, value, axes]), dims))
+    }
+}
+
 impl Op for Pad {
     fn name(&self) -> &'static str {
         "pad"
@@ -237,6 +270,10 @@ impl Op for Pad {
 
     fn cost(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Cost {
         Cost { flops: 0, bytes: moved_bytes(inputs, outputs) }
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        Ok(vec![self.described(d, d.x(0))?])
     }
 }
 

@@ -4,8 +4,8 @@ use super::row_reduction::{Lanes, ROW, check_row, largest, sum};
 use crate::error::Result;
 use crate::linalg::{Real, for_each_row};
 use crate::op::{
-    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, FINITE, GRID, Gradient, Kernel, Op, Recorder, Source, TINY, UNIT,
-    expect_inputs, gamma, moved_bytes, sample, shader,
+    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, FINITE, GRID, Gradient, Interchange, Kernel, Op, Recorder, Source,
+    StandardNode, TINY, Term, UNIT, expect_inputs, gamma, moved_bytes, sample, shader,
 };
 use crate::tensor::{DType, Tensor, TensorType};
 
@@ -40,6 +40,11 @@ fn infer(inputs: &[TensorType], names: &[&str]) -> Result<Vec<TensorType>> {
         input.expect(name, &inputs[0])?;
     }
     Ok(vec![inputs[0].clone()])
+}
+
+fn describe(d: &mut Interchange<'_>, op_type: &'static str) -> Result<Vec<Term>> {
+    let last = d.input_type(0).shape.rank() - 1;
+    Ok(vec![d.same(StandardNode::free(op_type, &[d.x(0)]).axis("axis", last))])
 }
 
 fn record(r: &mut Recorder<'_>, source: &'static Source, log: bool) {
@@ -146,6 +151,10 @@ impl Op for Softmax {
             (0..x.len()).map(|j| row.exp[j] / row.sum * row.ratio_error(j) + TINY).collect()
         })])
     }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        describe(d, "Softmax")
+    }
 }
 
 impl Cpu for Softmax {
@@ -196,6 +205,10 @@ impl Op for LogSoftmax {
             let parts = row.d.iter().map(|d| UNIT * d.abs() + row.log_error);
             parts.zip(&y[i * c..]).map(|(parts, y)| parts + UNIT * (y.abs() + parts) + TINY).collect()
         })])
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        describe(d, "LogSoftmax")
     }
 }
 

@@ -2,7 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::linalg::Real;
-use crate::op::{Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, expect_inputs, moved_bytes, sample};
+use crate::op::{
+    Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, Op, Recorder, Term, expect_inputs, moved_bytes, sample,
+};
 use crate::ops::strided::{Axis, COPY_STRIDED, StridedCopy, expect_words, special, strides, words};
 use crate::tensor::{Shape, TensorType};
 
@@ -70,6 +72,10 @@ impl Op for Transpose {
 
     fn cost(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Cost {
         Cost { flops: 0, bytes: moved_bytes(inputs, outputs) }
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        Ok(vec![d.transpose(d.x(0), self.permutation.clone())])
     }
 }
 

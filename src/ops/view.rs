@@ -2,7 +2,10 @@
 //! its page.
 
 use crate::error::{Error, Result};
-use crate::op::{Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, PAGE_ALIGNMENT, Recorder, expect_inputs, sample};
+use crate::op::{
+    Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, Op, PAGE_ALIGNMENT, Recorder, Term, expect_inputs,
+    no_counterpart, sample,
+};
 use crate::linalg::Real;
 use crate::tensor::{Shape, TensorType};
 
@@ -65,6 +68,13 @@ impl Op for View {
 
     fn view(&self) -> Option<usize> {
         Some(self.offset)
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        if self.shape.elements() != d.input_type(0).elements() {
+            return Err(no_counterpart("view of a piece of a tensor"));
+        }
+        Ok(vec![d.reshape(d.x(0), self.shape.clone())])
     }
 }
 

@@ -29,10 +29,7 @@ enum Values {
     /// Little-endian.
     Bytes(Bytes),
     /// Little-endian, in another file from `start` on.
-    External {
-        path: Arc<PathBuf>,
-        start: u64,
-    },
+    External { path: Arc<PathBuf>, start: u64 },
     /// In one of the typed fields.
     Proto(Arc<TensorProto>),
 }
@@ -46,8 +43,7 @@ impl fmt::Debug for Array {
 /// Number of elements of a tensor, unless that is too large for one.
 pub(super) fn elements(dims: &[usize]) -> Result<usize> {
     // Dimensions after a 0 count, too: a shape with one that overflows is refused whatever their order.
-    let product =
-        dims.iter().filter(|&&d| d > 0).try_fold(1usize, |n, &d| n.checked_mul(d).filter(|&n| n <= isize::MAX as usize));
+    let product = dims.iter().filter(|&&d| d > 0).try_fold(1usize, |n, &d| n.checked_mul(d).filter(|&n| n <= isize::MAX as usize));
     let product = product.ok_or_else(|| Error::invalid("dimensions", format!("{dims:?}"), "fewer elements than memory has"))?;
     Ok(if dims.contains(&0) { 0 } else { product })
 }
@@ -128,11 +124,7 @@ impl Array {
         }
         if proto.data_location == Some(DataLocation::External as i32) {
             if let Some((name, _)) = used.first() {
-                return Err(Error::invalid(
-                    "tensor data",
-                    format!("values in {name} and in another file"),
-                    "values in one place",
-                ));
+                return Err(Error::invalid("tensor data", format!("values in {name} and in another file"), "values in one place"));
             }
             return Array::external(&proto, element, dims, bytes, folder);
         }
@@ -162,8 +154,9 @@ impl Array {
     }
 
     fn external(proto: &TensorProto, element: Element, dims: Vec<usize>, bytes: usize, folder: Option<&Path>) -> Result<Array> {
-        let entry =
-            |key: &str| proto.external_data.iter().find(|e| e.key.as_deref() == Some(key)).and_then(|e| e.value.as_deref());
+        let entry = |key: &str| {
+            proto.external_data.iter().find(|e| e.key.as_deref() == Some(key)).and_then(|e| e.value.as_deref())
+        };
         let number = |key: &str| match entry(key) {
             None => Ok(None),
             Some(text) => text.parse::<u64>().map(Some).map_err(|_| {

@@ -51,11 +51,6 @@ impl Element {
         Err(Error::invalid("element type", got, "a float of 16, 32 or 64 bits, an integer of 8 to 64 bits, or bool"))
     }
 
-    /// ONNX's number for it.
-    pub(super) fn data_type(self) -> DataType {
-        Element::ALL[self as usize].1
-    }
-
     /// Bytes of an element in a file.
     pub fn bytes(self) -> usize {
         match self {

@@ -2,6 +2,7 @@
 
 mod array;
 mod element;
+mod export;
 mod guard;
 mod import;
 // Written by `tools/onnx-proto`.
@@ -11,4 +12,5 @@ mod proto;
 
 pub use array::Array;
 pub use element::Element;
+pub use export::OnnxExport;
 pub use import::{Dimension, Input, NodeInfo, Onnx, Unsupported};

@@ -3,8 +3,11 @@
 use super::{BatchNormGradParameters, Channels, Normalise, exact_channel, expect_inputs, normalised_bound, oracle, record_normalise, single};
 use crate::error::Result;
 use crate::linalg::Real;
-use crate::op::{Activation, Bound, Buffer, Cost, Cpu, CpuArgs, Gradient, Op, Recorder, Value, moved_bytes};
+use crate::op::{
+    Activation, Bound, Buffer, Cost, Cpu, CpuArgs, Gradient, Interchange, Op, Recorder, StandardNode, Term, Value, moved_bytes,
+};
 use crate::ops::fill::Fill;
+use crate::ops::matmul::refuse_fused_export;
 use crate::ops::scale::Scale;
 use crate::ops::update::expect_positive;
 use crate::ops::view::View;
@@ -105,6 +108,15 @@ impl Op for BatchNormInference {
     fn fold(&self, bias: bool) -> Option<Arc<dyn Op>> {
         let plain = self.activation.is_none() && !self.residual;
         plain.then(|| Arc::new(super::BatchNormFold { epsilon: self.epsilon, bias }) as Arc<dyn Op>)
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        refuse_fused_export(self.residual, self.activation)?;
+        let x = d.channels_first(d.x(0));
+        let [mean, variance, gamma, beta] = [1, 2, 3, 4].map(|i| d.x(i));
+        let node = StandardNode::fixed("BatchNormalization", &[x, gamma, beta, mean, variance]).float("epsilon", self.epsilon);
+        let y = d.same(node);
+        Ok(vec![d.channels_last(y)])
     }
 }
 

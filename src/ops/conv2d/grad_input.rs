@@ -1,12 +1,12 @@
 //! Gradient of a convolution by its input (a transposed convolution).
 
-use super::{Conv2d, Conv2dGradWeight, GRAD_INPUT, depthwise, winograd};
+use super::{Conv2d, Conv2dGradWeight, GRAD_INPUT, depthwise, standard, winograd};
 use crate::error::{Error, Result};
 use crate::linalg::{self, Geometry, Matrix, Real, for_each_chunk_with};
 use crate::op::Buffer::{Input, Output};
-use crate::op::{Activation, Bound, Cost, Cpu, CpuArgs, Gradient, Op, Recorder, moved_bytes};
+use crate::op::{Activation, Bound, Cost, Cpu, CpuArgs, Gradient, Interchange, Op, Recorder, Term, moved_bytes};
 use crate::ops::gemm::{self, Gemm, Phase};
-use crate::ops::matmul::{self, finish_rows, refuse_fused};
+use crate::ops::matmul::{self, finish_rows, refuse_fused, refuse_fused_export};
 use crate::ops::reduce::{Reduce, Reduction};
 use crate::tensor::{Shape, TensorType, Window2d};
 use std::sync::Arc;
@@ -193,6 +193,28 @@ impl Op for Conv2dGradInput {
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Op>> {
         let free = self.activation.is_none();
         free.then(|| Arc::new(Conv2dGradInput { activation: Some(activation), ..self.clone() }) as Arc<dyn Op>)
+    }
+
+    /// As a forward op it is a transposed convolution.
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        refuse_fused_export(false, self.activation)?;
+        let dy = d.channels_first(d.x(0));
+        let w = d.transpose(d.x(1), [3, 2, 0, 1]);
+        let [n, h_in, w_in, c_in] = d.output_type(0).shape.nhwc("dx")?;
+        let p = self.window.place(h_in, w_in)?;
+        // What lies below and on the right of the last windows.
+        let rest = |len: usize, axis: usize, out: usize, pads: usize| {
+            let Window2d { kernel, stride, dilation, .. } = &self.window;
+            len + pads - ((out - 1) * stride[axis] + dilation[axis] * (kernel[axis] - 1) + 1)
+        };
+        let rest = [rest(h_in, 0, p.h_out, p.pad_top + p.pad_bottom), rest(w_in, 1, p.w_out, p.pad_left + p.pad_right)];
+        let mut node = standard("ConvTranspose", &self.window, self.groups, [dy, w]).sizes("output_padding", &rest);
+        node = node.sizes("pads", &[p.pad_top, p.pad_left, p.pad_bottom, p.pad_right]);
+        if d.n_inputs() > 2 {
+            node = node.input(d.x(2));
+        }
+        let dx = d.add(node, [n, c_in, h_in, w_in]);
+        Ok(vec![d.channels_last(dx)])
     }
 }
 

@@ -11,13 +11,14 @@ pub use grad_input::Conv2dGradInput;
 pub use grad_weight::Conv2dGradWeight;
 
 use super::gemm::{self, Gemm};
-use super::matmul::{self, finish_rows, refuse_fused};
+use super::matmul::{self, finish_rows, refuse_fused, refuse_fused_export};
 use super::reduce::{Reduce, Reduction};
 use crate::error::{Error, Result};
 use crate::linalg::{self, Geometry, Im2col, Matrix, Real, column_block_rows, for_each_chunk_with};
 use crate::op::Buffer::{Input, Output};
 use crate::op::{
-    Activation, Bound, ConstValue, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, Word, moved_bytes, shader,
+    Activation, Bound, ConstValue, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, Op, Recorder, Source, StandardNode,
+    Term, Word, moved_bytes, shader,
 };
 use crate::tensor::{Shape, TensorType, Window2d};
 use std::sync::Arc;
@@ -41,6 +42,15 @@ impl Conv2d {
     pub fn new(window: Window2d, groups: usize) -> Self {
         Conv2d { window, groups, residual: false, activation: None }
     }
+}
+
+/// A node of the standard's for a convolution or a transposed one, without its padding.
+fn standard(op_type: &'static str, window: &Window2d, groups: usize, inputs: [Term; 2]) -> StandardNode {
+    StandardNode::fixed(op_type, &inputs)
+        .sizes("kernel_shape", &window.kernel)
+        .sizes("strides", &window.stride)
+        .sizes("dilations", &window.dilation)
+        .int("group", groups as i64)
 }
 
 /// What the three ops ask of a convolution's sizes.
@@ -280,6 +290,22 @@ impl Op for Conv2d {
 
     fn has_channel_weights(&self) -> bool {
         self.activation.is_none() && !self.residual
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        refuse_fused_export(self.residual, self.activation)?;
+        let x = d.channels_first(d.x(0));
+        let w = d.transpose(d.x(1), [3, 2, 0, 1]);
+        let [_, h_in, w_in, _] = d.input_type(0).shape.nhwc("x")?;
+        let p = self.window.place(h_in, w_in)?;
+        let mut node = standard("Conv", &self.window, self.groups, [x, w]);
+        node = node.sizes("pads", &[p.pad_top, p.pad_left, p.pad_bottom, p.pad_right]);
+        if d.n_inputs() > 2 {
+            node = node.input(d.x(2));
+        }
+        let [n, h_out, w_out, c_out] = d.output_type(0).shape.nhwc("y")?;
+        let y = d.add(node, [n, c_out, h_out, w_out]);
+        Ok(vec![d.channels_last(y)])
     }
 }
 

@@ -14,11 +14,11 @@ use super::update::expect_positive;
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_row, for_each_row_2};
 use crate::op::{
-    ACTIVATION, Activation, Bound, Buffer, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, TINY, UNIT, Word,
-    expect_inputs, gamma as rounding, moved_bytes, shader,
+    ACTIVATION, Activation, Bound, Buffer, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, Op, Recorder, Source,
+    StandardNode, TINY, Term, UNIT, Word, expect_inputs, gamma as rounding, moved_bytes, no_counterpart, shader,
 };
-use crate::ops::matmul::refuse_fused;
-use crate::tensor::{DType, Shape, TensorType};
+use crate::ops::matmul::{refuse_fused, refuse_fused_export};
+use crate::tensor::{DType, Shape, Tensor, TensorType};
 use std::sync::Arc;
 use sums::{Statistic, pair_sums};
 
@@ -256,6 +256,41 @@ impl Op for GroupNorm {
 
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Op>> {
         self.activation.is_none().then(|| Arc::new(GroupNorm { activation: Some(activation), ..*self }) as Arc<dyn Op>)
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        refuse_fused_export(false, self.activation)?;
+        let Grouping { batch_axes, channel_axes, groups } = self.grouping;
+        let shape = d.input_type(0).shape.clone();
+        let [x, gamma, beta] = [0, 1, 2].map(|i| d.x(i));
+        if batch_axes + channel_axes == shape.rank() && groups == 1 {
+            let channels = &shape.dims()[batch_axes..];
+            let [gamma, beta] = [gamma, beta].map(|v| d.reshape(v, channels));
+            let node = StandardNode::fixed("LayerNormalization", &[x, gamma, beta]);
+            return Ok(vec![d.same(node.axis("axis", batch_axes).float("epsilon", self.epsilon))]);
+        }
+        if (batch_axes, channel_axes) != (1, 1) {
+            return Err(no_counterpart(format!("group_norm of {:?}", self.grouping)));
+        }
+        let (n, c) = (shape.dims()[0], shape.last());
+        let first = d.channels_first(x);
+        let instance = |d: &mut Interchange<'_>, x: Term, gamma: Term, beta: Term| {
+            d.same(StandardNode::fixed("InstanceNormalization", &[x, gamma, beta]).float("epsilon", self.epsilon))
+        };
+        if groups == c {
+            let y = instance(d, first, gamma, beta);
+            return Ok(vec![d.channels_last(y)]);
+        }
+        // A group as an instance; then each channel its scale and shift.
+        let grouped = d.reshape(first, [n, groups, shape.elements() / n / groups]);
+        let [ones, zeros] = [1.0, 0.0].map(|v| Tensor::f32([groups], vec![v; groups]));
+        let (ones, zeros) = (d.numbers(ones?), d.numbers(zeros?));
+        let y = instance(d, grouped, ones, zeros);
+        let like_first = d.shape(first).clone();
+        let y = d.reshape(y, like_first);
+        let y = d.channels_last(y);
+        let y = d.same(StandardNode::free("Mul", &[y, gamma]));
+        Ok(vec![d.same(StandardNode::free("Add", &[y, beta]))])
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Reads, UnaryRow, attribute, finite};
 use crate::error::{Error, Result};
 use crate::linalg::Real;
-use crate::op::{TINY, UNIT};
+use crate::op::{Interchange, StandardNode, TINY, Term, UNIT};
 
 /// `max(x, 0)`. NaN stays NaN; the gradient at 0 is 0 and passes where y is NaN, as in PyTorch.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -13,6 +13,7 @@ impl UnaryRow for Relu {
     const NAME: &'static str = "relu";
     const GRAD_NAME: &'static str = "relu_grad";
     const CODE: u32 = 1;
+    const STANDARD: Option<&'static str> = Some("Relu");
 
     fn lipschitz(&self) -> f64 {
         1.0
@@ -46,6 +47,7 @@ impl UnaryRow for Sigmoid {
     const NAME: &'static str = "sigmoid";
     const GRAD_NAME: &'static str = "sigmoid_grad";
     const CODE: u32 = 2;
+    const STANDARD: Option<&'static str> = Some("Sigmoid");
 
     fn lipschitz(&self) -> f64 {
         0.25
@@ -75,6 +77,7 @@ impl UnaryRow for Tanh {
     const NAME: &'static str = "tanh";
     const GRAD_NAME: &'static str = "tanh_grad";
     const CODE: u32 = 3;
+    const STANDARD: Option<&'static str> = Some("Tanh");
 
     fn lipschitz(&self) -> f64 {
         1.0
@@ -114,6 +117,7 @@ impl UnaryRow for Softplus {
     const NAME: &'static str = "softplus";
     const GRAD_NAME: &'static str = "softplus_grad";
     const CODE: u32 = 4;
+    const STANDARD: Option<&'static str> = Some("Softplus");
 
     fn lipschitz(&self) -> f64 {
         1.0
@@ -162,6 +166,10 @@ impl UnaryRow for Relu6 {
 
     fn dx<T: Real>(&self, y: T, dy: T) -> T {
         if y <= T::ZERO || y >= T::from_f64(6.0) { T::ZERO } else { dy }
+    }
+
+    fn describe(&self, d: &mut Interchange<'_>, x: Term) -> Result<Term> {
+        Clip { low: 0.0, high: 6.0 }.describe(d, x)
     }
 }
 
@@ -230,6 +238,15 @@ impl UnaryRow for Clip {
     fn samples() -> Vec<Clip> {
         vec![Clip { low: -0.5, high: 1.25 }, Clip { low: 0.0, ..Clip::default() }]
     }
+
+    fn describe(&self, d: &mut Interchange<'_>, x: Term) -> Result<Term> {
+        let none = Clip::default();
+        let mut node = StandardNode::free("Clip", &[x]);
+        for (bound, none) in [(self.low, none.low), (self.high, none.high)] {
+            node = if bound == none { node.no_input() } else { node.input(d.number(bound as f32)) };
+        }
+        Ok(d.same(node))
+    }
 }
 
 /// `x`, or `slope x` where x is negative (A. L. Maas and others, "Rectifier Nonlinearities Improve Neural Network Acoustic Models", ICML
@@ -278,6 +295,10 @@ impl UnaryRow for LeakyRelu {
 
     fn samples() -> Vec<LeakyRelu> {
         vec![LeakyRelu::default(), LeakyRelu { slope: 1.5 }]
+    }
+
+    fn describe(&self, d: &mut Interchange<'_>, x: Term) -> Result<Term> {
+        Ok(d.same(StandardNode::free("LeakyRelu", &[x]).float("alpha", self.slope)))
     }
 }
 
@@ -353,6 +374,14 @@ impl UnaryRow for Elu {
     fn samples() -> Vec<Elu> {
         vec![Elu::default(), Elu::selu(), Elu { alpha: 0.25, scale: 1.0 }]
     }
+
+    fn describe(&self, d: &mut Interchange<'_>, x: Term) -> Result<Term> {
+        if self.scale == 1.0 {
+            return Ok(d.same(StandardNode::free("Elu", &[x]).float("alpha", self.alpha)));
+        }
+        let node = StandardNode::free("Selu", &[x]).float("alpha", self.alpha / self.scale);
+        Ok(d.same(node.float("gamma", self.scale)))
+    }
 }
 
 /// `x P(X <= x)` with X standard normal (D. Hendrycks, K. Gimpel, "Gaussian Error Linear Units", arXiv:1606.08415): the exact one.
@@ -389,6 +418,10 @@ impl UnaryRow for Gelu {
         // Beyond 16 the density is 0, and squares mustn't overflow.
         let a = clamp(x, -T::from_f64(16.0), T::from_f64(16.0));
         dy * (normal_below(x) + a * (T::from_f64(DENSITY) * (-(T::from_f64(0.5) * a * a)).exp()))
+    }
+
+    fn describe(&self, d: &mut Interchange<'_>, x: Term) -> Result<Term> {
+        Ok(d.same(StandardNode::free("Gelu", &[x]).since(20)))
     }
 }
 
@@ -429,6 +462,10 @@ impl UnaryRow for GeluTanh {
         let (s, e) = sigmoid(u);
         dy * (s + clamp(x, -T::from_f64(16.0), T::from_f64(16.0)) * (sigmoid_slope(e) * slope))
     }
+
+    fn describe(&self, d: &mut Interchange<'_>, x: Term) -> Result<Term> {
+        Ok(d.same(StandardNode::free("Gelu", &[x]).text("approximate", "tanh").since(20)))
+    }
 }
 
 /// `x sigmoid(x)`, also called swish (P. Ramachandran and others, "Searching for Activation Functions", arXiv:1710.05941).
@@ -452,6 +489,11 @@ impl UnaryRow for Silu {
     fn dx<T: Real>(&self, x: T, dy: T) -> T {
         let (s, e) = sigmoid(x);
         dy * (s + x * sigmoid_slope(e))
+    }
+
+    fn describe(&self, d: &mut Interchange<'_>, x: Term) -> Result<Term> {
+        let sigmoid = d.same(StandardNode::free("Sigmoid", &[x]));
+        Ok(d.same(StandardNode::free("Mul", &[x, sigmoid])))
     }
 }
 
@@ -478,6 +520,7 @@ impl UnaryRow for Mish {
     const NAME: &'static str = "mish";
     const GRAD_NAME: &'static str = "mish_grad";
     const CODE: u32 = 12;
+    const STANDARD: Option<&'static str> = Some("Mish");
     const READS: Reads = Reads::Input;
 
     fn lipschitz(&self) -> f64 {
@@ -505,6 +548,7 @@ impl UnaryRow for Softsign {
     const NAME: &'static str = "softsign";
     const GRAD_NAME: &'static str = "softsign_grad";
     const CODE: u32 = 13;
+    const STANDARD: Option<&'static str> = Some("Softsign");
 
     fn lipschitz(&self) -> f64 {
         1.0
@@ -581,6 +625,11 @@ impl UnaryRow for HardSigmoid {
     fn samples() -> Vec<HardSigmoid> {
         vec![HardSigmoid::default(), HardSigmoid { alpha: 0.2, beta: 0.5 }]
     }
+
+    fn describe(&self, d: &mut Interchange<'_>, x: Term) -> Result<Term> {
+        let node = StandardNode::free("HardSigmoid", &[x]).float("alpha", self.alpha);
+        Ok(d.same(node.float("beta", self.beta)))
+    }
 }
 
 /// `x relu6(x + 3) / 6` (A. Howard and others, "Searching for MobileNetV3", ICCV 2019), in Keras `hard_silu`. The gradient is 0 up to -3
@@ -592,6 +641,7 @@ impl UnaryRow for HardSwish {
     const NAME: &'static str = "hard_swish";
     const GRAD_NAME: &'static str = "hard_swish_grad";
     const CODE: u32 = 15;
+    const STANDARD: Option<&'static str> = Some("HardSwish");
     const READS: Reads = Reads::Input;
 
     fn lipschitz(&self) -> f64 {

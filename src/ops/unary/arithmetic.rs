@@ -4,7 +4,7 @@
 use super::{Reads, UnaryRow, attribute};
 use crate::error::Result;
 use crate::linalg::Real;
-use crate::op::{TINY, UNIT};
+use crate::op::{Interchange, StandardNode, TINY, Term, UNIT};
 use crate::ops::running_error::Running;
 
 /// The bound of a result that may overflow single precision: infinite then.
@@ -20,6 +20,7 @@ impl UnaryRow for Exp {
     const NAME: &'static str = "exp";
     const GRAD_NAME: &'static str = "exp_grad";
     const CODE: u32 = 101;
+    const STANDARD: Option<&'static str> = Some("Exp");
 
     fn y<T: Real>(&self, x: T) -> T {
         x.exp()
@@ -42,6 +43,7 @@ impl UnaryRow for Log {
     const NAME: &'static str = "log";
     const GRAD_NAME: &'static str = "log_grad";
     const CODE: u32 = 102;
+    const STANDARD: Option<&'static str> = Some("Log");
     const READS: Reads = Reads::Input;
     const POSITIVE: bool = true;
 
@@ -66,6 +68,7 @@ impl UnaryRow for Sqrt {
     const NAME: &'static str = "sqrt";
     const GRAD_NAME: &'static str = "sqrt_grad";
     const CODE: u32 = 103;
+    const STANDARD: Option<&'static str> = Some("Sqrt");
     const POSITIVE: bool = true;
 
     fn y<T: Real>(&self, x: T) -> T {
@@ -89,6 +92,7 @@ impl UnaryRow for Abs {
     const NAME: &'static str = "abs";
     const GRAD_NAME: &'static str = "abs_grad";
     const CODE: u32 = 104;
+    const STANDARD: Option<&'static str> = Some("Abs");
     const READS: Reads = Reads::Input;
 
     fn y<T: Real>(&self, x: T) -> T {
@@ -114,6 +118,7 @@ impl UnaryRow for Reciprocal {
     const NAME: &'static str = "reciprocal";
     const GRAD_NAME: &'static str = "reciprocal_grad";
     const CODE: u32 = 105;
+    const STANDARD: Option<&'static str> = Some("Reciprocal");
     const POSITIVE: bool = true;
 
     fn y<T: Real>(&self, x: T) -> T {
@@ -227,5 +232,10 @@ impl UnaryRow for Pow {
 
     fn samples() -> Vec<Pow> {
         [2.0, 1.5, -0.75, 3.0, -2.0, 0.0, 5.0].map(|exponent| Pow { exponent }).to_vec()
+    }
+
+    fn describe(&self, d: &mut Interchange<'_>, x: Term) -> Result<Term> {
+        let exponent = d.number(self.exponent as f32);
+        Ok(d.same(StandardNode::free("Pow", &[x, exponent])))
     }
 }

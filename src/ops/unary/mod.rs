@@ -12,8 +12,8 @@ pub use arithmetic::{Abs, Exp, Log, Pow, Reciprocal, Sqrt, power};
 use crate::error::{Error, Result};
 use crate::linalg::{Elementwise, Real, for_each_chunk, vectorized};
 use crate::op::{
-    ACTIVATION, Activation, Bound, Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder,
-    Source, expect_inputs, sample, shader,
+    ACTIVATION, Activation, Bound, Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Interchange, Op, Recorder, Source,
+    StandardNode, Term, expect_inputs, no_counterpart, sample, shader,
 };
 use crate::ops::elements::Elements;
 use crate::ops::running_error::Running;
@@ -43,6 +43,8 @@ pub trait UnaryRow: Copy + PartialEq + Debug + Default + Send + Sync + 'static {
     const GRAD_NAME: &'static str;
     /// The `case` of `ACTIVATION` in `shaders/shared/activation.wgsl` and `shaders/unary_grad.wgsl`; from 101 on in `shaders/unary.wgsl`.
     const CODE: u32;
+    /// The standard's name of the function, if it has one without attributes.
+    const STANDARD: Option<&'static str> = None;
     /// What [`UnaryRow::dx`] reads.
     const READS: Reads = Reads::Output;
     /// Whether it is differentiable where x is positive only.
@@ -85,6 +87,15 @@ pub trait UnaryRow: Copy + PartialEq + Debug + Default + Send + Sync + 'static {
     fn grad_error(&self, from: f64, dy: f64, dx: f64) -> f64 {
         let _ = dx;
         self.dx(Running::new(from, 0.0), Running::new(dy, 0.0)).error()
+    }
+
+    /// The function of a term in the standard's words.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::error::Error::Invalid) for a row that isn't described.
+    fn describe(&self, d: &mut Interchange<'_>, x: Term) -> Result<Term> {
+        let op_type = Self::STANDARD.ok_or_else(|| no_counterpart(Self::NAME))?;
+        Ok(d.same(StandardNode::free(op_type, &[x])))
     }
 
     /// Attributes to run cases with.
@@ -235,6 +246,10 @@ impl<R: UnaryRow> Op for Unary<R> {
 
     fn activation(&self) -> Option<Activation> {
         self.0.lipschitz().is_finite().then(|| self.0.activation())
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        Ok(vec![self.0.describe(d, d.x(0))?])
     }
 }
 

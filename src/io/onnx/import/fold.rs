@@ -121,42 +121,9 @@ pub(super) fn fold(node: &Node, inputs: &[Option<&Array>]) -> Result<Option<Vec<
 }
 
 const OPS: &[&str] = &[
-    "Abs",
-    "Add",
-    "And",
-    "Cast",
-    "Ceil",
-    "Concat",
-    "ConstantOfShape",
-    "Div",
-    "Equal",
-    "Expand",
-    "Floor",
-    "Gather",
-    "Greater",
-    "GreaterOrEqual",
-    "Identity",
-    "Less",
-    "LessOrEqual",
-    "Max",
-    "Min",
-    "Mod",
-    "Mul",
-    "Neg",
-    "Not",
-    "Or",
-    "Range",
-    "ReduceMax",
-    "ReduceMin",
-    "ReduceProd",
-    "ReduceSum",
-    "Slice",
-    "Split",
-    "Sqrt",
-    "Sub",
-    "Transpose",
-    "Where",
-    "Xor",
+    "Abs", "Add", "And", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather",
+    "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Range",
+    "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum", "Slice", "Split", "Sqrt", "Sub", "Transpose", "Where", "Xor",
 ];
 
 struct Fold<'a> {
@@ -396,8 +363,7 @@ impl Fold<'_> {
             let (outer, inner) = (x.dims[..axis].iter().product::<usize>(), x.dims[axis + 1..].iter().product::<usize>());
             let old = x.dims[axis];
             let at = |k: usize| (first as i64 + k as i64 * step) as usize;
-            let places =
-                (0..outer).flat_map(|o| (0..len).flat_map(move |k| (0..inner).map(move |i| (o * old + at(k)) * inner + i)));
+            let places = (0..outer).flat_map(|o| (0..len).flat_map(move |k| (0..inner).map(move |i| (o * old + at(k)) * inner + i)));
             let mut dims = x.dims.clone();
             dims[axis] = len;
             x = x.picked(dims, places);
@@ -480,20 +446,8 @@ fn integer(op: &str, a: i64, b: i64, unsigned: bool) -> Result<i64> {
         "Div" => a.wrapping_div(b),
         "Mod" if b == 0 => return Err(zero()),
         "Mod" => a.wrapping_rem_euclid(b) + if b < 0 && a.wrapping_rem_euclid(b) != 0 { b } else { 0 },
-        "Min" => {
-            if less {
-                a
-            } else {
-                b
-            }
-        }
-        "Max" => {
-            if less {
-                b
-            } else {
-                a
-            }
-        }
+        "Min" => if less { a } else { b },
+        "Max" => if less { b } else { a },
         "Equal" => i64::from(a == b),
         "Less" => i64::from(less),
         "LessOrEqual" => i64::from(less || a == b),
@@ -513,20 +467,8 @@ fn real(op: &str, a: f64, b: f64) -> f64 {
         "Mul" => a * b,
         "Div" => a / b,
         "Mod" => a % b,
-        "Min" => {
-            if a.is_nan() || a < b {
-                a
-            } else {
-                b
-            }
-        }
-        "Max" => {
-            if a.is_nan() || a > b {
-                a
-            } else {
-                b
-            }
-        }
+        "Min" => if a.is_nan() || a < b { a } else { b },
+        "Max" => if a.is_nan() || a > b { a } else { b },
         "Equal" => is(a == b),
         "Less" => is(a < b),
         "LessOrEqual" => is(a <= b),

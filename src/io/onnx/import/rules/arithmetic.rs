@@ -1,5 +1,6 @@
 //! Arithmetic with broadcasting.
 
+use super::super::integers;
 use super::super::lower::{Layout, Lower, Operand, in_memory};
 use super::unary::unary;
 use super::{Rule, rule};
@@ -40,7 +41,7 @@ pub(in super::super) fn broadcast(shapes: &[Vec<usize>]) -> Result<Vec<usize>> {
 
 /// Tensors so that an elementwise op can read them together, the dimensions of its result and how that lies in memory. The layout is that
 /// of the first with all dimensions that doesn't lie as ONNX has it, so that an addition between convolutions moves nothing.
-pub(super) fn meet(l: &mut Lower<'_, '_>, inputs: &[usize]) -> Result<(Vec<Value>, Vec<usize>, Layout)> {
+pub(in super::super) fn meet(l: &mut Lower<'_, '_>, inputs: &[usize]) -> Result<(Vec<Value>, Vec<usize>, Layout)> {
     let shapes = inputs.iter().map(|&i| l.dims(i)).collect::<Result<Vec<_>>>()?;
     let dims = broadcast(&shapes)?;
     let rank = dims.len();
@@ -118,7 +119,7 @@ fn binary<R: BinaryRow>(l: &mut Lower<'_, '_>) -> Result<()> {
 pub(super) fn extreme<R: BinaryRow>(l: &mut Lower<'_, '_>, inputs: &[usize; 2]) -> Result<()> {
     let element = l.element(inputs[0])?;
     if !element.is_float() {
-        return super::super::integers::binary(l, R::NAME, inputs);
+        return integers::over_all(l, R::NAME, inputs);
     }
     let (values, dims, layout) = meet(l, inputs)?;
     let y = l.add(Binary::<R>::new(), &values)?;
@@ -131,7 +132,7 @@ fn over_all<R: BinaryRow>(l: &mut Lower<'_, '_>) -> Result<()> {
     let inputs: Vec<usize> = (0..l.n_inputs()).collect();
     let element = l.element(0)?;
     if !element.is_float() {
-        return super::super::integers::over_all(l, R::NAME);
+        return integers::over_all(l, R::NAME, &inputs);
     }
     let (values, dims, layout) = meet(l, &inputs)?;
     let mut y = values[0];
@@ -162,7 +163,7 @@ fn pow(l: &mut Lower<'_, '_>) -> Result<()> {
     if x.is_float() && y.is_float() {
         return binary::<Pow>(l);
     }
-    super::super::integers::pow(l)
+    integers::pow(l)
 }
 
 /// The slope is broadcast to the input; one of a channel each may come without the axes behind them.

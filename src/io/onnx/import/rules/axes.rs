@@ -1,56 +1,88 @@
 //! Reductions and softmax: what works along axes.
 
+use super::super::super::element::Element;
+use super::super::integers::{integer, to_floats};
 use super::super::lower::{Layout, Lower, axis_of, inverse};
 use super::{Rule, rule};
 use crate::error::Result;
 use crate::op::{Op, Value};
+use crate::ops::argmax::ArgMax;
 use crate::ops::binary::{Add, Binary, Mul, Sub};
-use crate::ops::reduce::{Reduction, reduce};
+use crate::ops::integer_reduce::{IntegerReduce, IntegerReduction};
+use crate::ops::reduce::{Reduce, Reduction, reduce};
 use crate::ops::softmax::{LogSoftmax, Softmax};
 use crate::ops::unary::{Abs, Exp, Log, Unary};
 
 pub(super) const RULES: &[Rule] = &[
+    rule("ArgMax", "argmax", |l| extreme_place(l, false)),
+    rule("ArgMin", "argmin", |l| extreme_place(l, true)),
     rule("LogSoftmax", "log_softmax", |l| softmax(l, LogSoftmax)),
-    rule("ReduceL1", "reduce_l1", |l| {
-        reduction(l, |l, x, axes| {
-            let x = l.add(Unary(Abs), &[x])?;
-            kept(l, x, Reduction::Sum, axes)
-        })
-    }),
+    rule("ReduceL1", "reduce_l1", |l| reduction(l, |l, x, axes| {
+        let x = l.add(Unary(Abs), &[x])?;
+        kept(l, x, Reduction::Sum, axes)
+    })),
     rule("ReduceL2", "reduce_l2", |l| reduction(l, |l, x, axes| kept(l, x, Reduction::L2, axes))),
-    rule("ReduceLogSum", "reduce_log_sum", |l| {
-        reduction(l, |l, x, axes| {
-            let sum = kept(l, x, Reduction::Sum, axes)?;
-            l.add(Unary(Log), &[sum])
-        })
-    }),
-    rule("ReduceLogSumExp", "reduce_log_sum_exp", |l| {
-        reduction(l, |l, x, axes| {
-            // From the largest on, so that nothing overflows.
-            let largest = kept(l, x, Reduction::Max, axes)?;
-            let less = l.add(Binary::<Sub>::new(), &[x, largest])?;
-            let exp = l.add(Unary(Exp), &[less])?;
-            let sum = kept(l, exp, Reduction::Sum, axes)?;
-            let log = l.add(Unary(Log), &[sum])?;
-            l.add(Binary::<Add>::new(), &[log, largest])
-        })
-    }),
-    rule("ReduceMax", "reduce_max", |l| reduction(l, |l, x, axes| kept(l, x, Reduction::Max, axes))),
+    rule("ReduceLogSum", "reduce_log_sum", |l| reduction(l, |l, x, axes| {
+        let sum = kept(l, x, Reduction::Sum, axes)?;
+        l.add(Unary(Log), &[sum])
+    })),
+    rule("ReduceLogSumExp", "reduce_log_sum_exp", |l| reduction(l, |l, x, axes| {
+        // From the largest on, so that nothing overflows.
+        let largest = kept(l, x, Reduction::Max, axes)?;
+        let less = l.add(Binary::<Sub>::new(), &[x, largest])?;
+        let exp = l.add(Unary(Exp), &[less])?;
+        let sum = kept(l, exp, Reduction::Sum, axes)?;
+        let log = l.add(Unary(Log), &[sum])?;
+        l.add(Binary::<Add>::new(), &[log, largest])
+    })),
+    rule("ReduceMax", "reduce_max", |l| either(l, Reduction::Max, IntegerReduction::Max)),
     rule("ReduceMean", "reduce_mean", |l| reduction(l, |l, x, axes| kept(l, x, Reduction::Mean, axes))),
-    rule("ReduceMin", "reduce_min", |l| reduction(l, |l, x, axes| kept(l, x, Reduction::Min, axes))),
-    rule("ReduceSum", "reduce_sum", |l| reduction(l, |l, x, axes| kept(l, x, Reduction::Sum, axes))),
-    rule("ReduceSumSquare", "reduce_sum_square", |l| {
-        reduction(l, |l, x, axes| {
-            let square = l.add(Binary::<Mul>::new(), &[x, x])?;
-            kept(l, square, Reduction::Sum, axes)
-        })
-    }),
+    rule("ReduceMin", "reduce_min", |l| either(l, Reduction::Min, IntegerReduction::Min)),
+    rule("ReduceProd", "reduce_prod", |l| either(l, Reduction::Product, IntegerReduction::Product)),
+    rule("ReduceSum", "reduce_sum", |l| either(l, Reduction::Sum, IntegerReduction::Sum)),
+    rule("ReduceSumSquare", "reduce_sum_square", |l| reduction(l, |l, x, axes| {
+        let square = l.add(Binary::<Mul>::new(), &[x, x])?;
+        kept(l, square, Reduction::Sum, axes)
+    })),
     rule("Softmax", "softmax", |l| softmax(l, Softmax)),
 ];
 
 /// With the axes kept, as dimensions of 1.
 fn kept(l: &mut Lower<'_, '_>, x: Value, reduction: Reduction, axes: &[usize]) -> Result<Value> {
     reduce(l.ctx.graph(), x, reduction, axes, true)
+}
+
+/// A reduction of floats, or of integers.
+fn either(l: &mut Lower<'_, '_>, floats: Reduction, integers: IntegerReduction) -> Result<()> {
+    let element = l.element(0)?;
+    reduction(l, |l, x, axes| {
+        if element.is_float() {
+            return kept(l, x, floats, axes);
+        }
+        let (mut y, mut dims) = (x, l.shape(x));
+        for run in Reduce::each(floats, axes) {
+            let axes = run.axes.clone();
+            y = l.add(IntegerReduce { reduction: integers, integer: integer(element), axes: axes.clone() }, &[y])?;
+            dims[axes].fill(1);
+        }
+        l.reshaped(y, dims)
+    })
+}
+
+/// Where the largest or smallest element of an axis is.
+fn extreme_place(l: &mut Lower<'_, '_>, smallest: bool) -> Result<()> {
+    let (rank, mut dims, element) = (l.rank(0)?, l.dims(0)?, l.element(0)?);
+    let axis = axis_of(l.attributes().int("axis")?.unwrap_or(0), rank)?;
+    let (keep, last) = (l.attributes().flag("keepdims", true)?, l.attributes().flag("select_last_index", false)?);
+    let x = l.plain(0)?;
+    let x = to_floats(l, x, element)?;
+    let y = l.add(ArgMax { axis, smallest, last }, &[x])?;
+    if keep {
+        dims[axis] = 1;
+    } else {
+        dims.remove(axis);
+    }
+    l.put_plain(0, y, Element::Int64, dims)
 }
 
 /// The axes that a reduction names, all if none.

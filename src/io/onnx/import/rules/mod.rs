@@ -3,9 +3,13 @@
 mod arithmetic;
 mod axes;
 mod conv;
+mod einsum;
+mod logic;
+mod losses;
 mod matmul;
 mod norm;
 mod pool;
+mod resize;
 mod shape;
 mod unary;
 mod window;
@@ -13,7 +17,7 @@ mod window;
 use super::lower::Lower;
 use crate::error::Result;
 
-pub(super) use arithmetic::broadcast;
+pub(super) use arithmetic::{broadcast, meet};
 
 /// How a node of an op is lowered, at whatever version of the op set.
 pub(super) struct Rule {
@@ -33,8 +37,20 @@ const fn rule(op: &'static str, kind: &'static str, lower: fn(&mut Lower<'_, '_>
 
 /// All rules.
 pub(super) fn all() -> impl Iterator<Item = &'static Rule> {
-    let tables =
-        [arithmetic::RULES, axes::RULES, conv::RULES, matmul::RULES, norm::RULES, pool::RULES, shape::RULES, unary::RULES];
+    let tables = [
+        arithmetic::RULES,
+        axes::RULES,
+        conv::RULES,
+        einsum::RULES,
+        logic::RULES,
+        losses::RULES,
+        matmul::RULES,
+        norm::RULES,
+        pool::RULES,
+        resize::RULES,
+        shape::RULES,
+        unary::RULES,
+    ];
     tables.into_iter().flatten()
 }
 

@@ -1,5 +1,6 @@
 //! Pooling.
 
+use super::super::integers::{of_floats, to_floats};
 use super::super::lower::Lower;
 use super::window::{Spatial, sizes};
 use super::{Rule, rule};
@@ -24,11 +25,13 @@ fn pool<O: Op>(l: &mut Lower<'_, '_>, op: impl FnOnce(Window2d) -> O) -> Result<
     let s = Spatial::of("input", &l.dims(0)?)?;
     let kernel = l.attributes().ints("kernel_shape")?.ok_or_else(|| Error::invalid("kernel_shape", "none", "sizes"))?;
     let window = s.window(l, &sizes("kernel_shape", &kernel)?)?;
+    let element = l.element(0)?;
     let x = l.channels_last(0)?;
     let x = l.reshaped(x, s.nhwc())?;
+    let x = to_floats(l, x, element)?;
     let y = l.add(op(window), &[x])?;
+    let y = of_floats(l, y, element)?;
     let out = s.onnx(&l.shape(y));
-    let element = l.element(0)?;
     l.put_channels_last(0, y, element, out)
 }
 

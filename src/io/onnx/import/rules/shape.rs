@@ -1,14 +1,15 @@
 //! What moves elements or says of what shape they are.
 
+use super::super::lower::{Layout, Lower, OnDevice, Operand, axis_of, in_memory, inverse};
 use super::super::super::array::{Array, dimensions, elements};
 use super::super::super::element::Element;
-use super::super::lower::{Layout, Lower, OnDevice, Operand, axis_of, in_memory, inverse};
 use super::{Rule, rule};
 use crate::error::{Error, Result};
-use crate::nn::{Dropout, Init, Layer, Mode};
+use crate::nn::{Dropout, Layer, Mode};
 use crate::op::Value;
-use crate::ops::binary::{Binary, Mul};
 use crate::ops::concat::Concat;
+use crate::ops::expand::Expand;
+use crate::ops::gather::Gather;
 use crate::ops::slice::{Pad, PadAxis, Slice, SliceRange};
 
 pub(super) const RULES: &[Rule] = &[
@@ -18,6 +19,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule { trains: true, ..rule("Dropout", "dropout", dropout) },
     rule("Expand", "expand", expand),
     rule("Flatten", "flatten", flatten),
+    rule("Gather", "gather", gather),
     rule("Identity", "identity", |l| l.pass(0, 0)),
     rule("Pad", "pad", pad),
     rule("Reshape", "reshape", reshape),
@@ -94,9 +96,7 @@ fn target(l: &Lower<'_, '_>, dims: &[usize], wanted: &[i64]) -> Result<Vec<usize
     let made = resolve(wanted);
     // A batch that the file says as a number.
     match (&made, l.batch, wanted.first()) {
-        (made, Some((declared, now)), Some(&first))
-            if declared != now && first == declared as i64 && dims.first() == Some(&now) =>
-        {
+        (made, Some((declared, now)), Some(&first)) if declared != now && first == declared as i64 && dims.first() == Some(&now) => {
             let other = [&[now as i64], &wanted[1..]].concat();
             let other = resolve(&other);
             if made.is_err() || other.is_ok() { other } else { resolve(wanted) }
@@ -213,8 +213,7 @@ fn reshaped(l: &mut Lower<'_, '_>, to: Vec<usize>) -> Result<()> {
     let (mut order, mut made) = (Vec::new(), Vec::new());
     for &axis in &layout.order {
         let Some((from, into)) = runs.iter().find(|(from, _)| from.contains(&axis)) else { continue };
-        let last =
-            from.clone().filter(|&a| dims[a] != 1 || from.len() == 1).max_by_key(|a| layout.order.iter().position(|o| o == a));
+        let last = from.clone().filter(|&a| dims[a] != 1 || from.len() == 1).max_by_key(|a| layout.order.iter().position(|o| o == a));
         if last.unwrap_or(from.start) == axis {
             order.extend(from.clone());
             made.extend(into.clone());
@@ -360,11 +359,7 @@ fn split(l: &mut Lower<'_, '_>) -> Result<()> {
             if len == 0 {
                 let mut empty = dims.clone();
                 empty[axis] = 0;
-                let none = if x.element.is_float() {
-                    Array::reals(x.element, empty, vec![])
-                } else {
-                    Array::integers(x.element, empty, vec![])
-                };
+                let none = if x.element.is_float() { Array::reals(x.element, empty, vec![]) } else { Array::integers(x.element, empty, vec![]) };
                 l.set(i, Operand::Constant(none?));
             } else {
                 put_slice(l, i, &x, vec![SliceRange { axis, start, len, step: 1 }])?;
@@ -387,6 +382,30 @@ pub(super) fn gathered(l: &mut Lower<'_, '_>, mut x: Value, axis: usize, places:
         x = if parts.len() == 1 { parts[0] } else { l.add(Concat { axis }, &parts)? };
     }
     Ok(x)
+}
+
+fn gather(l: &mut Lower<'_, '_>) -> Result<()> {
+    let (dims, picked, element) = (l.dims(0)?, l.dims(1)?, l.element(0)?);
+    let axis = axis_of(l.attributes().int("axis")?.unwrap_or(0), dims.len())?;
+    let out = [&dims[..axis], &picked, &dims[axis + 1..]].concat();
+    let order: Vec<usize> = (0..dims.len()).collect();
+    let x = if l.is_weight(0) && element.is_float() { l.parameter(0, "weight", &order, None)? } else { l.plain(0)? };
+    let known = match l.constant(1) {
+        Some(indices) => {
+            let places = indices.to_integers()?;
+            Some(places.iter().map(|&i| axis_of(i, dims[axis])).collect::<Result<Vec<usize>>>()?)
+        }
+        None => None,
+    };
+    let y = match known.filter(|places| places.chunk_by(|a, b| a + 1 == *b).count() == 1) {
+        // Neighbours are a slice.
+        Some(places) => gathered(l, x, axis, &places)?,
+        None => {
+            let indices = l.plain(1)?;
+            l.add(Gather { axis }, &[x, indices])?
+        }
+    };
+    l.put_plain(0, y, element, out)
 }
 
 fn pad(l: &mut Lower<'_, '_>) -> Result<()> {
@@ -465,12 +484,10 @@ fn expand(l: &mut Lower<'_, '_>) -> Result<()> {
     if out == dims {
         return l.pass(0, 0);
     }
-    let repeats: Vec<usize> = {
-        let padded = [&vec![1; out.len() - dims.len()][..], &dims].concat();
-        out.iter().zip(&padded).map(|(&o, &d)| if d == o { 1 } else { o }).collect()
-    };
-    let padded = [&vec![1; out.len() - dims.len()][..], &dims].concat();
-    repeated(l, padded, &repeats, out)
+    let (element, x) = (l.element(0)?, l.plain(0)?);
+    let x = l.reshaped(x, dims)?;
+    let y = l.add(Expand { shape: out.clone().into() }, &[x])?;
+    l.put_plain(0, y, element, out)
 }
 
 fn tile(l: &mut Lower<'_, '_>) -> Result<()> {
@@ -489,14 +506,9 @@ fn repeated(l: &mut Lower<'_, '_>, dims: Vec<usize>, repeats: &[usize], out: Vec
     let element = l.element(0)?;
     let x = l.plain(0)?;
     let inner = dims.iter().flat_map(|&d| [1, d]).collect::<Vec<_>>();
-    let outer = dims.iter().zip(repeats).flat_map(|(_, &r)| [r, 1]).collect::<Vec<_>>();
+    let outer = dims.iter().zip(repeats).flat_map(|(&d, &r)| [r, d]).collect::<Vec<_>>();
     let x = l.reshaped(x, inner)?;
-    let y = if element.is_float() {
-        let ones = l.ctx.fixed(&format!("{}ones", l.prefix), outer, Init::Ones)?;
-        l.add(Binary::<Mul>::new(), &[x, ones])?
-    } else {
-        super::super::integers::repeated(l, x, &outer)?
-    };
+    let y = l.add(Expand { shape: outer.into() }, &[x])?;
     l.put_plain(0, y, element, out)
 }
 

@@ -1,5 +1,6 @@
 //! Functions of each element.
 
+use super::super::integers::negative;
 use super::super::lower::Lower;
 use super::arithmetic::extreme;
 use super::{Rule, rule};
@@ -13,7 +14,7 @@ use crate::ops::unary::{
 };
 
 pub(super) const RULES: &[Rule] = &[
-    rule("Abs", "abs", |l| unary(l, Unary(Abs))),
+    rule("Abs", "abs", |l| if l.element(0)?.is_float() { unary(l, Unary(Abs)) } else { negative(l, true) }),
     rule("Clip", "clip", clip),
     rule("Elu", "elu", |l| {
         let alpha = number(l, "alpha", 1.0)?;
@@ -36,7 +37,7 @@ pub(super) const RULES: &[Rule] = &[
     }),
     rule("Log", "log", |l| unary(l, Unary(Log))),
     rule("Mish", "mish", |l| unary(l, Unary(Mish))),
-    rule("Neg", "neg", |l| unary(l, Scale { factor: -1.0 })),
+    rule("Neg", "neg", |l| if l.element(0)?.is_float() { unary(l, Scale { factor: -1.0 }) } else { negative(l, false) }),
     rule("Reciprocal", "reciprocal", |l| unary(l, Unary(Reciprocal))),
     rule("Relu", "relu", |l| unary(l, Unary(Relu))),
     rule("Selu", "selu", |l| {
