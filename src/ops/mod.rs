@@ -8,7 +8,6 @@ mod channel_sums;
 pub(crate) mod check;
 mod elements;
 pub mod gemm;
-pub mod interpolation;
 mod pool_window;
 mod row_reduction;
 mod running_error;
