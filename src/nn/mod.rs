@@ -25,5 +25,5 @@ pub use model::Model;
 pub use net::{Net, Outputs, Piece, Shared};
 pub use sequential::Sequential;
 pub use size::Size2;
-pub use summary::{LayerSummary, Summary};
+pub use summary::{LayerSummary, Summary, grouped};
 pub use weights::Matching;
