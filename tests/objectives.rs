@@ -386,7 +386,7 @@ fn evaluation_averages_over_all_labels() {
     let weights = [0.25, 1.0, 8.0];
     let rare = |i: usize| if i < 256 { i % 2 } else { 2 };
     // Of the last 44 samples three of four pixels aren't labelled.
-    let pixel = |i: usize| if i / 4 >= 256 && i % 4 > 0 { 255 } else { rare(i / 4) as u8 };
+    let pixel = |i: usize| if i >= 4 * 256 && !i.is_multiple_of(4) { 255 } else { rare(i / 4) as u8 };
     let classes = Dataset::new(images.clone(), (0..n).map(|i| rare(i) as u32).collect(), 3).unwrap();
     let maps = Tensor::u8([n, 2, 2], (0..4 * n).map(pixel).collect()).unwrap();
     let maps = Dataset::with_maps(images.clone(), maps, 3, Some(255)).unwrap();
