@@ -59,6 +59,8 @@ pub(crate) struct Ports {
     pub hyper: Option<Value>,
     /// The same of the sum of gradients, where several batches make one.
     pub accumulation: Option<Value>,
+    /// What the means over an evaluated batch's labels count: that of the loss, and that of the hits, f32 `[1]` each.
+    pub shares: Option<[Value; 2]>,
     /// The network's outputs, which prediction fetches.
     pub outputs: Vec<Value>,
     /// What training may fetch: the mean loss.
