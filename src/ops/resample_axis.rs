@@ -60,7 +60,8 @@ impl Band {
     /// All of the matrix, `[rows, columns]`.
     fn matrix(&self) -> Result<Tensor> {
         let mut all = vec![0.0; self.rows() * self.columns];
-        for ((row, &start), weights) in all.chunks_exact_mut(self.columns).zip(&self.starts).zip(self.weights.chunks_exact(self.taps)) {
+        let rows = self.starts.iter().zip(self.weights.chunks_exact(self.taps));
+        for (row, (&start, weights)) in all.chunks_exact_mut(self.columns).zip(rows) {
             row[start as usize..][..self.taps].copy_from_slice(weights);
         }
         Tensor::f32([self.rows(), self.columns], all)
