@@ -30,11 +30,11 @@ struct Arguments {
     #[arg(long, conflicts_with = "device")]
     compare: bool,
     /// Mean of red, green and blue, of 0 to 1
-    #[arg(long, value_delimiter = ',', num_args = 3, default_values_t = [0.485, 0.456, 0.406], value_name = "R,G,B")]
-    mean: Vec<f32>,
+    #[arg(long, default_value = "0.485,0.456,0.406", value_parser = colours, value_name = "R,G,B")]
+    mean: [f32; 3],
     /// Standard deviation of red, green and blue
-    #[arg(long, value_delimiter = ',', num_args = 3, default_values_t = [0.229, 0.224, 0.225], value_name = "R,G,B")]
-    std: Vec<f32>,
+    #[arg(long, default_value = "0.229,0.224,0.225", value_parser = colours, value_name = "R,G,B")]
+    std: [f32; 3],
     /// Share of a photo's shorter side that is kept by the crop in its middle
     #[arg(long, default_value_t = 0.875)]
     crop: f32,
@@ -44,6 +44,16 @@ struct Arguments {
     /// How many classes are shown
     #[arg(long, default_value_t = 5)]
     top: usize,
+}
+
+/// `0.485,0.456,0.406`, or one number for all three.
+fn colours(text: &str) -> Result<[f32; 3], String> {
+    let numbers = text.split(',').map(|v| v.trim().parse().map_err(|_| format!("'{v}' is no number"))).collect::<Result<Vec<f32>, _>>()?;
+    match numbers[..] {
+        [v] => Ok([v; 3]),
+        [r, g, b] => Ok([r, g, b]),
+        _ => Err(format!("{} numbers, want 3 with commas between, or one for all", numbers.len())),
+    }
 }
 
 /// Order of the dimensions of a batch of images.
@@ -60,7 +70,9 @@ fn size(onnx: &Onnx, layout: Layout) -> anyhow::Result<[usize; 2]> {
     let inputs = onnx.inputs();
     let [input] = &inputs[..] else { bail!("the network has {} inputs, want one: images", inputs.len()) };
     let dims = input.dims.clone().unwrap_or_default();
-    let [_, a, b, c] = &dims[..] else { bail!("input '{}' has {} dimensions, want 4: images", input.name.escape_debug(), dims.len()) };
+    let [_, a, b, c] = &dims[..] else {
+        bail!("input '{}' has {} dimensions, want 4: images", input.name.escape_debug(), dims.len())
+    };
     let (channels, sides) = if layout == Layout::Nchw { (a, [b, c]) } else { (c, [a, b]) };
     if *channels != Dimension::Known(3) {
         bail!("input '{}' has dimensions {dims:?}, want 3 channels; `--layout` says where they are", input.name.escape_debug());
@@ -112,7 +124,9 @@ fn main() -> anyhow::Result<()> {
     // With channels first in the file, the network is asked for them last: nothing has to be transposed then.
     let mut onnx = onnx.channels_last(arguments.layout == Layout::Nchw);
     for input in onnx.inputs() {
-        for (dim, side) in input.dims.unwrap_or_default().into_iter().skip(if arguments.layout == Layout::Nchw { 2 } else { 1 }).zip(size) {
+        for (dim, side) in
+            input.dims.unwrap_or_default().into_iter().skip(if arguments.layout == Layout::Nchw { 2 } else { 1 }).zip(size)
+        {
             if let Dimension::Named(name) = dim {
                 onnx = onnx.dimension(&name, side);
             }

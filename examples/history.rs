@@ -9,7 +9,7 @@ use anyhow::ensure;
 use clap::Parser;
 use std::collections::HashMap;
 use std::time::Instant;
-use striate::nn::{Net, Summary};
+use striate::nn::{Net, Summary, grouped};
 use striate::train::Fit;
 use striate::{Device, Error, Seed, Tensor, zoo};
 
@@ -84,7 +84,7 @@ fn main() -> anyhow::Result<()> {
             true => String::new(),
             false => format!("{:.1} ms", 1e3 * seconds(&row.net, &device, row.input, n)?),
         };
-        let (parameters, mmacs) = (grouped(row.parameters), summary.macs() as f64 / 1e6);
+        let (parameters, mmacs) = (grouped(row.parameters as u64), summary.macs() as f64 / 1e6);
         println!("{:<6}{:<14}{depth:>6}{parameters:>14}{mmacs:>11.1}{memory:>13}{time:>13}", row.year, row.name);
     }
     Ok(())
@@ -115,11 +115,4 @@ fn seconds(net: &Net, device: &Device, [height, width, channels]: [usize; 3], n:
         best = best.min(start.elapsed().as_secs_f64());
     }
     Ok(best)
-}
-
-/// Digits in groups of three.
-fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
-    groups.join(",")
 }

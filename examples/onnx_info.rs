@@ -34,16 +34,25 @@ fn main() -> anyhow::Result<()> {
     for (name, size) in &arguments.dims {
         onnx = onnx.dimension(name, *size);
     }
-    let opsets: Vec<String> = onnx.opsets().iter().map(|(domain, v)| format!("{domain}{}{v}", if domain.is_empty() { "" } else { " " })).collect();
+    let opsets: Vec<String> =
+        onnx.opsets().iter().map(|(domain, v)| format!("{domain}{}{v}", if domain.is_empty() { "" } else { " " })).collect();
     println!("file      {}", arguments.model.display());
-    println!("written   by {}, opset {}, IR version {}", if onnx.producer().is_empty() { "an unnamed program" } else { onnx.producer() }, opsets.join(", "), onnx.ir_version());
+    println!(
+        "written   by {}, opset {}, IR version {}",
+        if onnx.producer().is_empty() { "an unnamed program" } else { onnx.producer() },
+        opsets.join(", "),
+        onnx.ir_version()
+    );
     for input in onnx.inputs() {
         let dims = input.dims.map_or("of any shape".to_string(), |dims| {
-            let dims: Vec<String> = dims.iter().map(|dim| match dim {
-                Dimension::Known(d) => d.to_string(),
-                Dimension::Named(name) => name.escape_debug().to_string(),
-                Dimension::Any => "?".to_string(),
-            }).collect();
+            let dims: Vec<String> = dims
+                .iter()
+                .map(|dim| match dim {
+                    Dimension::Known(d) => d.to_string(),
+                    Dimension::Named(name) => name.escape_debug().to_string(),
+                    Dimension::Any => "?".to_string(),
+                })
+                .collect();
             format!("[{}]", dims.join(", "))
         });
         println!("input     {} {} {dims}", input.name.escape_debug(), input.element);

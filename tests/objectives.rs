@@ -372,3 +372,48 @@ fn penalties_are_added_to_the_loss() {
     let bad = Sequential::new([6, 6, 1]).flatten().layer(Dense::new(3).l2(-1.0)).build(&Device::cpu(), Seed(0)).unwrap_err();
     assert!(bad.to_string().contains("l2: got -1"), "{bad}");
 }
+
+/// Batches of 256 samples that have labels of very different weights: the mean is that of PyTorch's `cross_entropy` of all samples at once.
+#[test]
+fn evaluation_averages_over_all_labels() {
+    let n = 300;
+    let images = sample::normal(3, [n, 2, 2, 1]);
+    let log_softmax = |x: &[f32], class: usize| {
+        let most = f64::from(x.iter().copied().fold(f32::MIN, f32::max));
+        let sum = x.iter().map(|&v| (f64::from(v) - most).exp()).sum::<f64>();
+        f64::from(x[class]) - most - sum.ln()
+    };
+    let weights = [0.25, 1.0, 8.0];
+    let rare = |i: usize| if i < 256 { i % 2 } else { 2 };
+    // Of the last 44 samples three of four pixels aren't labelled.
+    let pixel = |i: usize| if i >= 4 * 256 && !i.is_multiple_of(4) { 255 } else { rare(i / 4) as u8 };
+    let classes = Dataset::new(images.clone(), (0..n).map(|i| rare(i) as u32).collect(), 3).unwrap();
+    let maps = Tensor::u8([n, 2, 2], (0..4 * n).map(pixel).collect()).unwrap();
+    let maps = Dataset::with_maps(images.clone(), maps, 3, Some(255)).unwrap();
+    for device in devices("evaluation by labels") {
+        let of_samples = Sequential::new([2, 2, 1]).flatten().dense(3);
+        let of_pixels = Sequential::new([2, 2, 1]).conv2d(3, 1);
+        for (net, data, label) in
+            [(of_samples, &classes, &(|i| rare(i) as u8) as &dyn Fn(usize) -> u8), (of_pixels, &maps, &pixel)]
+        {
+            let mut model = build(net, &device);
+            let outputs = model.predict(&images).unwrap();
+            for weights in [vec![], weights.to_vec()] {
+                let (mut loss, mut hits, mut total, mut count) = (0.0, 0.0, 0.0, 0.0);
+                for (i, row) in outputs.as_f32().unwrap().chunks(3).enumerate().filter(|(i, _)| label(*i) != 255) {
+                    let class = usize::from(label(i));
+                    let weight = weights.get(class).copied().map_or(1.0, f64::from);
+                    loss -= weight * log_softmax(row, class);
+                    total += weight;
+                    hits += f64::from(u8::from(row.iter().all(|&v| v <= row[class])));
+                    count += 1.0;
+                }
+                let by = SoftmaxCrossEntropy::default().class_weights(weights);
+                let score = model.evaluate_metrics(data, &by, &[Metric::TopK(1)]).unwrap();
+                assert!((score.loss - loss / total).abs() < 1e-5 * score.loss, "{device}: {} {}", score.loss, loss / total);
+                assert!((score.accuracy - hits / count).abs() < 1e-6, "{device}: {} {}", score.accuracy, hits / count);
+                assert_eq!(score.top_k, [score.accuracy]);
+            }
+        }
+    }
+}

@@ -7,8 +7,8 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use striate::Device;
 use striate::io::onnx::{Array, Onnx};
+use striate::{Device, Tensor};
 
 /// The tensors `input_0.pb`, `input_1.pb`, ... of a case.
 fn tensors(folder: &Path, kind: &str) -> Result<Vec<Array>, String> {
@@ -34,41 +34,63 @@ fn compare(name: &str, got: &Array, want: &Array) -> Result<(), String> {
     Ok(())
 }
 
-fn run(device: &Device, case: &Path) -> Result<(), String> {
+fn run(device: &Device, case: &Path, as_model: bool) -> Result<(), String> {
     let onnx = Onnx::read(case.join("model.onnx")).map_err(|e| e.to_string())?;
     let folder = case.join("test_data_set_0");
     let (inputs, want) = (tensors(&folder, "input")?, tensors(&folder, "output")?);
     let names: Vec<String> = onnx.inputs().into_iter().map(|input| input.name).collect();
     let inputs: Vec<(&str, Array)> = names.iter().map(String::as_str).zip(inputs).collect();
-    let got = onnx.run(device, &inputs).map_err(|e| e.to_string())?;
+    let got = if as_model { predicted(&onnx, device, &inputs)? } else { onnx.run(device, &inputs).map_err(|e| e.to_string())? };
     for ((name, got), want) in got.iter().zip(&want) {
         compare(name, got, want)?;
     }
     Ok(())
 }
 
+/// The outputs of the model that the file becomes.
+fn predicted(onnx: &Onnx, device: &Device, inputs: &[(&str, Array)]) -> Result<Vec<(String, Array)>, String> {
+    let mut model = onnx.build(device).map_err(|e| e.to_string())?;
+    let tensors = inputs.iter().map(|(_, x)| Tensor::f32(x.dims(), x.to_floats().unwrap()).unwrap()).collect::<Vec<_>>();
+    let names: Vec<String> = model.inputs().iter().map(|(name, _)| name.to_string()).collect();
+    let feeds: Vec<(&str, &Tensor)> = names.iter().map(String::as_str).zip(&tensors).collect();
+    let made = model.predict_all(&feeds).map_err(|e| e.to_string())?;
+    let array = |t: &Tensor| Array::floats(t.shape().dims(), t.as_f32().unwrap().to_vec()).unwrap();
+    Ok(made.iter().map(|(name, t)| (name.clone(), array(t))).collect())
+}
+
+/// Networks in a folder as `tests/onnx/light.py` makes it, as graphs and as models.
+#[test]
+fn networks_in_a_folder() {
+    let Some(folder) = std::env::var_os("STRIATE_ONNX_NETWORKS").map(PathBuf::from) else { return };
+    for device in common::devices("onnx_networks") {
+        for as_model in [false, true] {
+            let failed = all(&device, &folder, as_model);
+            assert!(failed.is_empty(), "{failed:?}");
+        }
+    }
+}
+
 #[test]
 fn all_in_a_folder() {
     let Some(folder) = std::env::var_os("STRIATE_ONNX_NODES").map(PathBuf::from) else { return };
-    let only = std::env::var("STRIATE_ONNX_ONLY").unwrap_or_default();
-    let mut cases: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    cases.sort();
     for device in common::devices("onnx_nodes") {
-        let mut failed = BTreeMap::new();
-        let mut passed = 0;
-        for case in &cases {
-            let name = case.file_name().unwrap().to_string_lossy().into_owned();
-            if !only.split(',').any(|part| name.contains(part)) {
-                continue;
-            }
-            match run(&device, case) {
-                Ok(()) => passed += 1,
-                Err(e) => drop(failed.insert(name, e)),
-            }
-        }
-        println!("{}: {passed} passed, {} failed", device.name(), failed.len());
-        for (name, why) in failed {
+        for (name, why) in all(&device, &folder, false) {
             println!("{name}: {}", why.replace('\n', " | "));
         }
     }
+}
+
+/// Those of a folder's cases that fail, and why.
+fn all(device: &Device, folder: &Path, as_model: bool) -> BTreeMap<String, String> {
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    let (mut failed, mut passed) = (BTreeMap::new(), 0);
+    for case in cases.iter().filter(|case| case.join("model.onnx").exists()) {
+        match run(device, case, as_model) {
+            Ok(()) => passed += 1,
+            Err(e) => drop(failed.insert(case.file_name().unwrap().to_string_lossy().into_owned(), e)),
+        }
+    }
+    println!("{}: {passed} passed, {} failed", device.name(), failed.len());
+    failed
 }

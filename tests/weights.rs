@@ -3,8 +3,9 @@
 
 use std::path::PathBuf;
 use striate::io::{read_tensors, write_tensors};
-use striate::nn::{Model, Net};
+use striate::nn::{BatchNorm, Conv2d, ConvTranspose2d, GroupNorm, Model, Net};
 use striate::op::sample;
+use striate::tensor::Padding;
 use striate::{Device, Error, Seed, Tensor, zoo};
 
 /// A folder of its own for each test.
@@ -204,4 +205,40 @@ fn state_dicts_of_pytorch() {
         (7, vec!["conv2d/bias".to_string()], vec!["module.extra".to_string()])
     );
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// The network of `tests/goldens/state_dict.py`, from the file that PyTorch wrote.
+#[test]
+fn a_network_of_pytorch() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/state_dict.safetensors");
+    let all = Padding::all;
+    let x = Net::input([6, 7, 3]).layer(Conv2d::new(8, [3, 2]).padding(all(1)).no_bias()).named("stem");
+    let x = x.layer(BatchNorm::pytorch()).relu().layer(Conv2d::new(12, 3).stride(2).padding(all(1)).groups(4)).named("grouped");
+    let up = ConvTranspose2d::new(6, 3).stride(2).padding(all(1)).output_padding(1).groups(2);
+    let x = x.prelu().layer(up).named("up").layer(GroupNorm::new(2).epsilon(1e-5)).named("norm");
+    let x = x.max_pool2d(2).flatten().dense(16).named("hidden").tanh().dense(5).named("classes");
+    let mut model = build(&x, 1);
+    let name = |layer: &str| {
+        let theirs =
+            [("stem", "stem.0"), ("batch_norm", "stem.1"), ("prelu", "slopes"), ("hidden", "head.1"), ("classes", "head.3")];
+        theirs.iter().find(|(own, _)| *own == layer).map_or(layer, |(_, theirs)| theirs).to_string()
+    };
+    let report = model.load_pytorch(path, name).unwrap();
+    assert_eq!(report.matched.len(), model.weight_shapes().len());
+    assert_eq!(report.unexpected, ["example.input", "example.output"]);
+    assert_eq!((report.missing, report.wrong_shape), (vec![], vec![]));
+
+    let file = read_tensors(path).unwrap();
+    let example = |name: &str| &file.iter().find(|(n, _)| *n == format!("example.{name}")).unwrap().1;
+    let (input, output) = (example("input"), example("output"));
+    let &[n, c, h, w] = input.shape().dims() else { panic!("{}", input.shape()) };
+    let from = input.as_f32().unwrap();
+    let at = |i: usize| from[(i / (h * w * c) * c + i % c) * h * w + i / c % (h * w)];
+    let images = Tensor::f32([n, h, w, c], (0..n * h * w * c).map(at).collect()).unwrap();
+    let got = model.predict(&images).unwrap();
+    let largest = output.as_f32().unwrap().iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    assert_eq!(got.shape(), output.shape());
+    for (got, want) in got.as_f32().unwrap().iter().zip(output.as_f32().unwrap()) {
+        assert!((got - want).abs() <= 1e-5 * largest, "{got}, PyTorch {want}");
+    }
 }

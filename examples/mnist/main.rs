@@ -61,6 +61,10 @@ struct Args {
     /// Pictures of digits of your own (PNG or JPEG), one in each, to try after training.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     photo: Vec<PathBuf>,
+    /// Write the trained network to an ONNX file, for other engines: images [n, 28, 28, 1] of numbers from 0 to 1 in, logits out.
+    #[cfg(feature = "onnx")]
+    #[arg(long, value_name = "FILE")]
+    onnx: Option<PathBuf>,
     /// Print a line of JSON at the end.
     #[arg(long)]
     json: bool,
@@ -131,6 +135,11 @@ fn main() -> Result<()> {
     digits::show(&mut model, &test)?;
     for (path, pixels) in &photos {
         digits::show_photo(&mut model, path, pixels)?;
+    }
+    #[cfg(feature = "onnx")]
+    if let Some(path) = &args.onnx {
+        model.export_onnx(path, striate::io::OnnxExport::new())?;
+        println!("\nWritten to {}.", path.display());
     }
     if args.json {
         println!("{}", report(&mut model, &args, &history, seconds, &score)?);

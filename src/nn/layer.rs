@@ -213,12 +213,7 @@ impl LayerContext<'_> {
     ///
     /// # Errors
     /// As for [`LayerContext::parameter`].
-    pub fn parameter_by_rows(
-        &mut self,
-        name: &str,
-        shape: impl Into<Shape>,
-        init: impl Into<Initial>,
-    ) -> Result<Vec<Value>> {
+    pub fn parameter_by_rows(&mut self, name: &str, shape: impl Into<Shape>, init: impl Into<Initial>) -> Result<Vec<Value>> {
         self.pieces(name, shape.into(), init.into(), true, Kind::Trained)
     }
 
@@ -228,13 +223,7 @@ impl LayerContext<'_> {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a momentum that isn't from 0 to 1, and as for [`LayerContext::parameter`].
-    pub fn running(
-        &mut self,
-        name: &str,
-        shape: impl Into<Shape>,
-        init: impl Into<Initial>,
-        momentum: f64,
-    ) -> Result<Value> {
+    pub fn running(&mut self, name: &str, shape: impl Into<Shape>, init: impl Into<Initial>, momentum: f64) -> Result<Value> {
         if !(0.0..=1.0).contains(&momentum) {
             return Err(Error::invalid("momentum", momentum, "0 to 1, the share that is kept at a step"));
         }

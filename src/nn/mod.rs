@@ -27,5 +27,5 @@ pub use net::{Net, Outputs, Piece, Shared};
 pub use parameters::{Given, Initial};
 pub use sequential::Sequential;
 pub use size::Size2;
-pub use summary::{LayerSummary, Summary};
+pub use summary::{LayerSummary, Summary, grouped};
 pub use weights::Matching;

@@ -59,6 +59,8 @@ pub(crate) struct Ports {
     pub hyper: Option<Value>,
     /// The same of the sum of gradients, where several batches make one.
     pub accumulation: Option<Value>,
+    /// What the means over an evaluated batch's labels count: that of the loss, and that of the hits, f32 `[1]` each.
+    pub shares: Option<[Value; 2]>,
     /// The network's outputs, which prediction fetches.
     pub outputs: Vec<Value>,
     /// What training may fetch: the mean loss.
@@ -129,7 +131,10 @@ impl Model {
     }
 
     pub(super) fn shape_of_output(&self, i: usize) -> &Shape {
-        self.network.output_layer(i).map_or(self.input_shape(), |layer| &self.summary.layers[layer].output)
+        match (self.network.output_layer(i), self.network.input_of_output(i)) {
+            (Some(layer), _) => &self.summary.layers[layer].output,
+            (None, input) => input.map_or(self.input_shape(), |port| &port.ty.shape),
+        }
     }
 
     /// Number of classes of a classifier, which has an output for each.

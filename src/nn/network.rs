@@ -189,6 +189,14 @@ impl Network {
         self.name_of(self.outputs[0])
     }
 
+    /// The input that an output is, if it comes from no layer.
+    pub fn input_of_output(&self, output: usize) -> Option<&Port> {
+        match self.outputs[output] {
+            Source::Input(i) => Some(&self.inputs[i]),
+            Source::Layer(_) => None,
+        }
+    }
+
     /// Index of the layer that an output comes from; none if that is an input.
     pub fn output_layer(&self, output: usize) -> Option<usize> {
         match self.outputs[output] {

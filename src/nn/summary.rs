@@ -109,8 +109,8 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width { text.to_string() } else { text.chars().take(width - 1).chain(['…']).collect() }
 }
 
-/// Digits in groups of three.
-pub(crate) fn grouped(n: u64) -> String {
+/// The digits in groups of three, as summaries have them: `61,100,840`.
+pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
     for (i, c) in digits.chars().enumerate() {

@@ -5,10 +5,18 @@ use crate::tensor::{Shape, Tensor, TensorType};
 
 /// The standard's number of f32, for `Cast`.
 pub const FLOAT: i64 = 1;
-/// The standard's number of 64-bit integers.
+/// The standard's number of i32, for `Cast`.
+pub const INT32: i64 = 6;
+/// The standard's number of i64, for `Cast`.
 pub const INT64: i64 = 7;
-/// The standard's number of u32.
+/// The standard's number of truth values, for `Cast`.
+pub const BOOL: i64 = 9;
+/// The standard's number of 16-bit floats of IEEE 754, for `Cast`.
+pub const FLOAT16: i64 = 10;
+/// The standard's number of u32, for `Cast`.
 pub const UINT32: i64 = 12;
+/// The standard's number of the upper halves of f32, for `Cast`.
+pub const BFLOAT16: i64 = 16;
 
 /// A tensor of a description: one of the op's inputs, or what a step makes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -26,7 +34,7 @@ impl Term {
 pub enum Step {
     /// It is the op's input of this number.
     Input(usize),
-    /// A constant f32 tensor.
+    /// A constant f32 or u32 tensor.
     Numbers(Tensor),
     /// A constant list of integers.
     Integers(Vec<i64>),
@@ -63,6 +71,9 @@ pub enum AxisOrder {
     /// As they are, but the last axis of input 0 and the first of input 1 are summed over, so that both may have the elements along them in
     /// another order.
     Contracted,
+    /// Each element of input 1 is a number in the place of which there is a row of input 0, along one more axis, the last: the others may be in
+    /// any order.
+    Rows,
     /// In any order that is the same for all inputs, whose shapes meet by NumPy's rules.
     Free {
         /// Axes that the output doesn't have.
@@ -98,6 +109,11 @@ impl StandardNode {
     /// A product of input 0 with the matrix in input 1.
     pub fn contracted(op_type: &'static str, inputs: &[Term]) -> StandardNode {
         StandardNode::new(op_type, inputs, AxisOrder::Contracted)
+    }
+
+    /// Rows of input 0, a matrix, by the numbers in input 1.
+    pub fn rows(op_type: &'static str, inputs: [Term; 2]) -> StandardNode {
+        StandardNode::new(op_type, &inputs, AxisOrder::Rows)
     }
 
     /// A node that works on axes in any order.
@@ -215,7 +231,7 @@ impl<'a> Interchange<'a> {
         Term(self.terms.len() - 1)
     }
 
-    /// A constant tensor, f32.
+    /// A constant tensor, f32 or u32.
     pub fn numbers(&mut self, values: Tensor) -> Term {
         let shape = values.shape().clone();
         self.push(Step::Numbers(values), shape)

@@ -14,7 +14,9 @@ pub use case::{Case, Declaration, sample};
 pub use choices::{Choice, Choices, ProductKey};
 pub use cpu::{Buf, CpuArgs, Oracle, View, ViewMut, run_f64};
 pub use gradient::{Gradient, NodeBuilder};
-pub use interchange::{Attribute, AxisOrder, FLOAT, INT64, Interchange, StandardNode, Step, Term, UINT32};
+pub use interchange::{
+    Attribute, AxisOrder, BFLOAT16, BOOL, FLOAT, FLOAT16, INT32, INT64, Interchange, StandardNode, Step, Term, UINT32,
+};
 pub use recorder::{
     ACTIVATION, Binding, Buffer, ConstValue, DeviceProfile, Dispatch, ELEMENTS_SCALAR, ELEMENTS_VEC4, FINITE, GRID, Kernel,
     MAX_ITERATIONS, MainLoop, RANDOM, Recorder, Source, Word, shader,

@@ -86,8 +86,8 @@ impl Op for ArgMax {
 
     fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
         let op_type = if self.smallest { "ArgMin" } else { "ArgMax" };
-        let node = StandardNode::removing(op_type, &[d.x(0)], [self.axis]).axis("axis", self.axis).int("keepdims", 0);
-        let node = node.int("select_last_index", self.last.into());
+        let node = StandardNode::removing(op_type, &[d.x(0)], [self.axis]).axis("axis", self.axis);
+        let node = node.int("keepdims", 0).int("select_last_index", i64::from(self.last));
         let shape = d.output_type(0).shape.clone();
         let wide = d.add(node, shape);
         Ok(vec![d.same(StandardNode::free("Cast", &[wide]).int("to", UINT32))])

@@ -6,7 +6,8 @@ use super::words::{INTEGER, Integer, integers};
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_chunk};
 use crate::op::{
-    Bound, Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, UNIT, View, expect_inputs, sample, shader,
+    BFLOAT16, BOOL, Bound, Buffer, Case, Cpu, CpuArgs, Declaration, FLOAT, FLOAT16, Gradient, INT32, Interchange, Op, Recorder,
+    Source, StandardNode, Term, UINT32, UNIT, View, expect_inputs, no_counterpart, sample, shader,
 };
 use crate::tensor::{DType, Tensor, TensorType};
 use half::{bf16, f16};
@@ -117,6 +118,21 @@ impl Op for Cast {
             Cast::FromInteger { .. } => b.each(|_, y| if y.abs() <= 16_777_216.0 { 0.0 } else { UNIT * y.abs() }),
             _ => b.exact(),
         })
+    }
+
+    /// Words in two's complement are unsigned ones in the file.
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        let between = match self {
+            Cast::ToInteger(Integer { signed: true, bits: 32 }) => INT32,
+            Cast::FromInteger { signed } => if *signed { INT32 } else { UINT32 },
+            Cast::ToBool => BOOL,
+            Cast::ToFloat16 => FLOAT16,
+            Cast::ToBfloat16 => BFLOAT16,
+            other => return Err(no_counterpart(format!("cast, {other:?}"))),
+        };
+        let to = if d.output_type(0).dtype == DType::F32 { FLOAT } else { UINT32 };
+        let between = d.same(StandardNode::free("Cast", &[d.x(0)]).int("to", between));
+        Ok(vec![d.same(StandardNode::free("Cast", &[between]).int("to", to))])
     }
 }
 

@@ -2,7 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::linalg::Real;
-use crate::op::{Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Kernel, Op, Recorder, Source, ViewMut, Word, expect_inputs, sample, shader};
+use crate::op::{
+    Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Interchange, Kernel, Op, Recorder, Source, Term, ViewMut, Word,
+    expect_inputs, sample, shader,
+};
 use crate::ops::strided::{expect_words, special};
 use crate::tensor::{Data, Tensor, TensorType};
 use std::sync::Arc;
@@ -71,6 +74,10 @@ impl Op for Constant {
             r.dispatch(Kernel::new(&SHADER, &[]), &[], &[Buffer::Output(0)], &params, [1, 1, 1]);
         }
         Ok(())
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        Ok(vec![d.numbers(Tensor::clone(&self.value))])
     }
 }
 

@@ -2,7 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::linalg::Real;
-use crate::op::{Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, expect_inputs, moved_bytes, sample};
+use crate::op::{
+    Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, Op, Recorder, StandardNode, Term, expect_inputs, moved_bytes,
+    sample,
+};
 use crate::ops::broadcasting::set_reduced;
 use crate::ops::strided::{Axis, COPY_STRIDED, StridedCopy, expect_words, special, strides};
 use crate::tensor::{Shape, TensorType};
@@ -59,6 +62,16 @@ impl Op for Expand {
 
     fn cost(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Cost {
         Cost { flops: 0, bytes: moved_bytes(inputs, outputs) }
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        // An axis that is there already, such as that of the batch, is 1 in the shape that it meets.
+        let x = d.input_type(0).shape.clone();
+        let new = self.shape.rank() - x.rank();
+        let dims = self.shape.dims().iter().enumerate();
+        let dims: Vec<i64> = dims.map(|(i, &len)| if i >= new && x.dims()[i - new] == len { 1 } else { len as i64 }).collect();
+        let shape = d.integers(dims);
+        Ok(vec![d.add(StandardNode::fixed("Expand", &[d.x(0), shape]), self.shape.clone())])
     }
 }
 

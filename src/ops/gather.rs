@@ -3,7 +3,8 @@
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_row};
 use crate::op::{
-    Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Op, Recorder, Source, View, ViewMut, expect_inputs, sample, shader,
+    Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, INT32, Interchange, Op, Recorder, Source, StandardNode, Term, View,
+    ViewMut, expect_inputs, sample, shader,
 };
 use crate::ops::elements::{Elements, QUOTIENT};
 use crate::ops::gather_rows::{GatherRowsGrad, ROW_NUMBER, row_numbers};
@@ -93,6 +94,13 @@ impl Op for Gather {
     fn cost(&self, inputs: &[TensorType], outputs: &[TensorType]) -> Cost {
         // Of the data only what is picked is read.
         Cost { flops: 0, bytes: (2 * outputs[0].bytes() + inputs[1].bytes()) as u64 }
+    }
+
+    /// The standard knows no rows that don't exist: engines refuse their numbers.
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        let indices = d.same(StandardNode::free("Cast", &[d.x(1)]).int("to", INT32));
+        let shape = d.output_type(0).shape.clone();
+        Ok(vec![d.add(StandardNode::fixed("Gather", &[d.x(0), indices]).int("axis", self.axis as i64), shape)])
     }
 }
 

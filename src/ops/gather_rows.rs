@@ -134,7 +134,11 @@ impl Op for GatherRows {
         }
         let numbers = d.same(StandardNode::free("Cast", &[d.x(1)]).int("to", INT64));
         let shape = d.output_type(0).shape.clone();
-        let mut y = d.add(StandardNode::fixed("Gather", &[d.x(0), numbers]).int("axis", 0), shape);
+        let gather = match d.input_type(0).shape.rank() {
+            2 => StandardNode::rows("Gather", [d.x(0), numbers]),
+            _ => StandardNode::fixed("Gather", &[d.x(0), numbers]),
+        };
+        let mut y = d.add(gather.int("axis", 0), shape);
         for (op_type, number, nothing) in [("Mul", self.scale, 1.0), ("Add", self.offset, 0.0)] {
             if number != nothing {
                 let number = d.number(number);

@@ -170,24 +170,32 @@ impl Op for LocalResponseNorm {
     }
 
     fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
-        let rank = d.input_type(0).shape.rank();
-        if rank != 4 {
-            return Err(no_counterpart(format!("local_response_norm of {rank} dimensions rather than 4")));
+        let shape = d.input_type(0).shape.clone();
+        let rank = shape.rank();
+        if rank == 4 && self.size % 2 == 1 {
+            let x = d.channels_first(d.x(0));
+            let node = StandardNode::fixed("LRN", &[x]).int("size", self.size as i64);
+            let y = d.same(node.float("alpha", self.alpha).float("beta", self.beta).float("bias", self.k));
+            return Ok(vec![d.channels_last(y)]);
         }
-        // The standard's window has the extra channel of an even size behind, so it runs the other way.
-        let reversed = |d: &mut Interchange<'_>, x: Term| {
-            if self.size % 2 == 1 {
-                return x;
-            }
-            let (start, end, axis, step) = (d.integers([-1]), d.integers([i64::MIN]), d.axes([rank - 1]), d.integers([-1]));
-            d.same(StandardNode::free("Slice", &[x, start, end, axis, step]))
-        };
-        let x = reversed(d, d.x(0));
-        let x = d.channels_first(x);
-        let node = StandardNode::fixed("LRN", &[x]).int("size", self.size as i64);
-        let y = d.same(node.float("alpha", self.alpha).float("beta", self.beta).float("bias", self.k));
-        let y = d.channels_last(y);
-        Ok(vec![reversed(d, y)])
+        // Engines have it for odd sizes alone: the mean of the squares is that of a column of images of one channel.
+        if rank < 2 {
+            return Err(no_counterpart("local_response_norm without a batch"));
+        }
+        let (n, c) = (shape.dims()[0], shape.last());
+        let square = d.same(StandardNode::free("Mul", &[d.x(0), d.x(0)]));
+        let first = d.channels_first(square);
+        let like_first = d.shape(first).clone();
+        let column = d.reshape(first, [n, 1, c, shape.elements() / n / c]);
+        let node = StandardNode::fixed("AveragePool", &[column]).sizes("kernel_shape", &[self.size, 1]).sizes("strides", &[1, 1]);
+        let mean = d.same(node.sizes("pads", &[self.size / 2, 0, (self.size - 1) / 2, 0]).int("count_include_pad", 1));
+        let mean = d.reshape(mean, like_first);
+        let mut s = d.channels_last(mean);
+        for (op_type, number) in [("Mul", self.alpha), ("Add", self.k), ("Pow", self.beta)] {
+            let number = d.number(number as f32);
+            s = d.same(StandardNode::free(op_type, &[s, number]));
+        }
+        Ok(vec![d.same(StandardNode::free("Div", &[d.x(0), s]))])
     }
 }
 

@@ -301,8 +301,8 @@ impl Op for Reduce {
             Reduction::Mean => "ReduceMean",
             Reduction::Max => "ReduceMax",
             Reduction::Min => "ReduceMin",
-            Reduction::Product => "ReduceProd",
             Reduction::L2 => "ReduceL2",
+            Reduction::Product => "ReduceProd",
         };
         let axes = d.axes(self.axes.clone());
         let node = StandardNode::removing(op_type, &[d.x(0), axes], self.axes.clone()).int("keepdims", 0);

@@ -235,10 +235,16 @@ impl Axis {
 
 
 /// Images `[n, c, h, w]` resized in the standard's words.
-fn resize(d: &mut Interchange<'_>, x: Term, size: [usize; 4], how: impl Fn(StandardNode) -> StandardNode) -> Term {
-    let lengths = d.integers([size[2] as i64, size[3] as i64]);
-    let node = StandardNode::fixed("Resize", &[x]).no_input().no_input().input(lengths).sizes("axes", &[2, 3]);
-    d.add(how(node), size)
+fn resize(d: &mut Interchange<'_>, x: Term, size: [usize; 4], how: impl Fn(StandardNode) -> StandardNode) -> Result<Term> {
+    // Engines round the products of lengths and factors down, and the batch has no number that could be given instead.
+    let dims = d.shape(x).dims();
+    let factors = [[1, 1], [1, 1], [dims[2], size[2]], [dims[3], size[3]]].map(|[from, to]| {
+        let factor = to as f32 / from as f32;
+        if f64::from(factor) * (from as f64) < to as f64 { factor.next_up() } else { factor }
+    });
+    let factors = d.numbers(Tensor::f32([4], factors.to_vec())?);
+    let node = StandardNode::fixed("Resize", &[x]).no_input().input(factors);
+    Ok(d.add(how(node), size))
 }
 
 /// Both sides.
@@ -380,13 +386,13 @@ impl Op for Resample2d {
                     Corners::Align => "align_corners",
                     Corners::Asymmetric => "asymmetric",
                 };
-                resize(d, x, size, |node| node.text("mode", "linear").text("coordinate_transformation_mode", corners))
+                resize(d, x, size, |node| node.text("mode", "linear").text("coordinate_transformation_mode", corners))?
             }
             // Pixels repeated equally often: engines can't but agree, whose places are floats.
             Sampling::Nearest(_) if h.repeats() && w.repeats() => resize(d, x, size, |node| {
                 let node = node.text("mode", "nearest").text("nearest_mode", "floor");
                 node.text("coordinate_transformation_mode", "asymmetric")
-            }),
+            })?,
             Sampling::Edge { before: [top, left] } | Sampling::Reflect { before: [top, left] } => {
                 let mode = if matches!(self.sampling, Sampling::Edge { .. }) { "edge" } else { "reflect" };
                 let pads = d.integers([top, left, h.out - h.len - top, w.out - w.len - left].map(|pad| pad as i64));

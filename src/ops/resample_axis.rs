@@ -4,8 +4,8 @@
 use crate::error::{Error, Result};
 use crate::linalg::{Real, for_each_row};
 use crate::op::{
-    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, MAX_ITERATIONS, NodeBuilder, Op, Recorder, Source, Value,
-    expect_inputs, moved_bytes, sample, shader,
+    Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, MAX_ITERATIONS, NodeBuilder, Op, Recorder,
+    Source, StandardNode, Term, Value, expect_inputs, moved_bytes, sample, shader,
 };
 use crate::ops::constant::{Constant, MAX_CONSTANT};
 use crate::ops::elements::{Elements, QUOTIENT};
@@ -55,6 +55,15 @@ impl Band {
 
     fn rows(&self) -> usize {
         self.starts.len()
+    }
+
+    /// All of the matrix, `[rows, columns]`.
+    fn matrix(&self) -> Result<Tensor> {
+        let mut all = vec![0.0; self.rows() * self.columns];
+        for ((row, &start), weights) in all.chunks_exact_mut(self.columns).zip(&self.starts).zip(self.weights.chunks_exact(self.taps)) {
+            row[start as usize..][..self.taps].copy_from_slice(weights);
+        }
+        Tensor::f32([self.rows(), self.columns], all)
     }
 
     /// The transposed matrix.
@@ -168,6 +177,19 @@ impl Op for ResampleAxis {
 
     fn error_bound(&self, b: &Bound<'_>) -> Result<Vec<Vec<f64>>> {
         b.sum_of_products(self)
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        let rank = d.input_type(0).shape.rank();
+        let mut order: Vec<usize> = (0..rank).collect();
+        order.swap(self.axis, rank - 1);
+        let x = d.transpose(d.x(0), order.clone());
+        let matrix = d.numbers(self.band.matrix()?);
+        let matrix = d.transpose(matrix, [1, 0]);
+        let mut dims = d.shape(x).dims().to_vec();
+        dims[rank - 1] = self.band.rows();
+        let y = d.add(StandardNode::fixed("MatMul", &[x, matrix]), dims);
+        Ok(vec![d.transpose(y, order)])
     }
 }
 

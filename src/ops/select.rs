@@ -3,8 +3,8 @@
 use crate::error::Result;
 use crate::linalg::{Real, for_each_chunk};
 use crate::op::{
-    Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, NodeBuilder, Op, Recorder, Source, Value, View, ViewMut, expect_inputs, sample,
-    shader,
+    BOOL, Buffer, Case, Cpu, CpuArgs, Declaration, Gradient, Interchange, NodeBuilder, Op, Recorder, Source, StandardNode, Term,
+    Value, View, ViewMut, expect_inputs, sample, shader,
 };
 use crate::ops::broadcasting::Broadcasting;
 use crate::ops::elements::Elements;
@@ -72,6 +72,11 @@ impl Op for Select {
         let grid = e.grid(r);
         r.dispatch(e.words(&SHADER, &[]), &[0, 1, 2].map(Buffer::Input), &[Buffer::Output(0)], &[("n", e.n())], grid);
         Ok(())
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        let condition = d.same(StandardNode::free("Cast", &[d.x(0)]).int("to", BOOL));
+        Ok(vec![d.same(StandardNode::free("Where", &[condition, d.x(1), d.x(2)]))])
     }
 }
 

@@ -6,7 +6,10 @@ use super::max_pool2d::ORDER;
 use super::strided::expect_words;
 use crate::error::{Error, Result};
 use crate::linalg::Real;
-use crate::op::{Case, Cpu, CpuArgs, Declaration, Kernel, Op, Recorder, Source, View, expect_inputs, sample, shader};
+use crate::op::{
+    Case, Cpu, CpuArgs, Declaration, INT32, INT64, Interchange, Kernel, Op, Recorder, Source, StandardNode, Term, UINT32, View,
+    expect_inputs, sample, shader,
+};
 use crate::tensor::{DType, Tensor, TensorType};
 
 static SHADER: Source = shader!("words");
@@ -204,6 +207,25 @@ impl Op for Compare {
         let floats = r.x(0).dtype == DType::F32;
         record(r, self.comparison as u32, floats, Integer { signed: self.signed && !floats, bits: 32 });
         Ok(())
+    }
+
+    fn interchange(&self, d: &mut Interchange<'_>) -> Result<Vec<Term>> {
+        let op_type = match self.comparison {
+            Comparison::Equal => "Equal",
+            Comparison::Less => "Less",
+            Comparison::LessOrEqual => "LessOrEqual",
+            Comparison::Greater => "Greater",
+            Comparison::GreaterOrEqual => "GreaterOrEqual",
+        };
+        let mut operands = d.all();
+        if d.input_type(0).dtype != DType::F32 {
+            // Engines compare signed integers.
+            let integer = if self.signed { INT32 } else { INT64 };
+            operands.iter_mut().for_each(|x| *x = d.same(StandardNode::free("Cast", &[*x]).int("to", integer)));
+        }
+        let shape = d.output_type(0).shape.clone();
+        let holds = d.add(StandardNode::free(op_type, &operands), shape);
+        Ok(vec![d.same(StandardNode::free("Cast", &[holds]).int("to", UINT32))])
     }
 }
 

@@ -1,12 +1,13 @@
 //! How good a model is on a data set.
 
 use super::metrics::{ConfusionMatrix, Metric, Score};
-use super::step::{Counters, EVALUATION, confusion_name, extra};
+use super::step::{Counters, EVALUATION, averages_labels, confusion_name, extra};
 use super::{Loss, SoftmaxCrossEntropy};
-use crate::data::Dataset;
+use crate::data::{Dataset, Targets};
 use crate::error::{Error, Result};
 use crate::nn::{Mode, Model};
-use crate::tensor::{Tensor, TensorType};
+use crate::tensor::{Tensor, TensorType, UNLABELLED};
+use std::ops::Range;
 
 impl Model {
     /// Mean softmax cross-entropy and accuracy over a data set, without dropout. Penalties of layers count.
@@ -65,8 +66,12 @@ impl Model {
         if metrics.contains(&Metric::Confusion) {
             self.runtime.set_state(&confusion.0, &Tensor::zeros(&confusion.1)).await?;
         }
+        let labels = match averages_labels(data, loss) {
+            true => Some([LabelWeights::of_loss(data, loss)?, LabelWeights::of(data, &[])?]),
+            false => None,
+        };
         // Where each run began, to find the one that went wrong.
-        let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+        let mut runs: Vec<Range<usize>> = Vec::new();
         let mut at = 0;
         while at < data.len() {
             let n = (data.len() - at).min(self.largest_batch);
@@ -84,6 +89,11 @@ impl Model {
             let indices: Vec<u32> = (at as u32..(at + n) as u32).collect();
             let mut feeds = ports.tensors(data, &indices)?;
             feeds.push((step, Tensor::u32([1], vec![runs.len() as u32])?));
+            if let (Some(shares), Some(labels)) = (program.ports.shares, &labels) {
+                for (share, weights) in shares.into_iter().zip(labels) {
+                    feeds.push((share, Tensor::f32([1], vec![weights.share(at..at + n) as f32])?));
+                }
+            }
             self.run(&program, &feeds).await?;
             runs.push(at..at + n);
             at += n;
@@ -119,5 +129,46 @@ impl Model {
             }
         }
         Ok(score)
+    }
+}
+
+/// What the labels of a data set weigh, added up sample by sample: before the first, after the first, ..
+struct LabelWeights(Vec<f64>);
+
+impl LabelWeights {
+    /// In the mean that a loss takes.
+    fn of_loss(data: &Dataset, loss: &dyn Loss) -> Result<LabelWeights> {
+        if loss.averages_labels() {
+            return LabelWeights::of(data, loss.class_weights());
+        }
+        Ok(LabelWeights((0..=data.len()).map(|n| n as f64).collect()))
+    }
+
+    /// With a weight a class, or all alike.
+    fn of(data: &Dataset, weights: &[f32]) -> Result<LabelWeights> {
+        let weight = |&label: &u32| match weights {
+            [] => f64::from(u8::from(label != UNLABELLED)),
+            weights => weights.get(label as usize).copied().map_or(0.0, f64::from),
+        };
+        let labels = match data.targets() {
+            Targets::Classes { labels, .. } => &labels[..],
+            Targets::Maps { maps, .. } => maps.as_u32()?,
+            Targets::Values(_) => &[],
+        };
+        let mut sums = vec![0.0];
+        let mut sum = 0.0;
+        for sample in labels.chunks((labels.len() / data.len()).max(1)) {
+            sum += sample.iter().map(weight).sum::<f64>();
+            sums.push(sum);
+        }
+        Ok(LabelWeights(sums))
+    }
+
+    /// What a mean over these samples' labels is multiplied by, so that the mean over all samples is that over all labels; 0 if no label
+    /// weighs anything.
+    fn share(&self, samples: Range<usize>) -> f64 {
+        let (n, all) = (self.0.len() - 1, self.0.last().copied().unwrap_or_default());
+        let weight = self.0[samples.end] - self.0[samples.start];
+        if all == 0.0 { 0.0 } else { weight / samples.len() as f64 * (n as f64 / all) }
     }
 }

@@ -46,6 +46,12 @@ pub trait Loss: Debug + Send + Sync {
         &[]
     }
 
+    /// Whether the mean over the samples that [`Loss::add`] gives is a mean over the batch's labels, each with its class's weight. Then an
+    /// evaluation's loss is the mean over all labels, however its batches are cut.
+    fn averages_labels(&self) -> bool {
+        false
+    }
+
     /// Fails, naming the setting, if one makes no sense.
     ///
     /// # Errors
@@ -73,7 +79,7 @@ pub(super) fn mean_by_label(graph: &mut Graph, x: Value, labels: Value, weights:
 /// softmax after it; for a class a pixel in a convolution of one filter a class.
 ///
 /// A mean over labels: pixels that nobody labelled don't count, and with class weights it is divided by their sum, as in PyTorch
-/// (Keras divides by the number of samples). Each batch is averaged by itself.
+/// (Keras divides by the number of samples). In training each batch is averaged by itself; an evaluation averages all labels.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct SoftmaxCrossEntropy {
     label_smoothing: f32,
@@ -105,6 +111,10 @@ impl Loss for SoftmaxCrossEntropy {
 
     fn class_weights(&self) -> &[f32] {
         &self.class_weights
+    }
+
+    fn averages_labels(&self) -> bool {
+        true
     }
 
     fn check(&self) -> Result<()> {

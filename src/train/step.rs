@@ -12,7 +12,7 @@ use crate::nn::parameters::{Kind, Pages};
 use crate::nn::{Mode, Model, Net, Outputs, Summary};
 use crate::op::{NodeBuilder, Value};
 use crate::ops::accuracy::Accuracy;
-use crate::ops::binary::{Add, Binary};
+use crate::ops::binary::{Add, Binary, Mul};
 use crate::ops::clip_norm::ClipNorm;
 use crate::ops::concat::Concat;
 use crate::ops::confusion::Confusion;
@@ -151,6 +151,13 @@ pub(super) fn add_loss(graph: &mut Graph, y: Value, targets: Value, loss: &dyn L
     }
     let correct = if is_class { add_hits(graph, columns, targets, 1)? } else { graph.node(Scale { factor: 0.0 }, &[each])? };
     Ok(Measured { loss: each, correct, columns, outputs: y, targets, values })
+}
+
+/// Whether a batch's measures are means over labels, of which batches of as many samples may have more or less: pixels without a label, and
+/// classes with weights.
+pub(super) fn averages_labels(data: &Dataset, loss: &dyn Loss) -> bool {
+    let weighted = loss.averages_labels() && !loss.class_weights().is_empty();
+    matches!(data.targets(), Targets::Maps { .. }) || (weighted && data.has_labels())
 }
 
 /// The share of each sample whose label is among the `k` most probable classes.
@@ -445,12 +452,26 @@ impl Model {
         let step = graph.input("step", TensorType::u32([1]))?;
         let batch = add_batch(&mut graph, data, source, n)?;
         let (y, pages) = self.forward(&mut graph, Mode::Inference, batch.images, None)?;
-        let measured = add_loss(&mut graph, y, batch.targets, loss, pages.penalties())?;
+        let mut measured = add_loss(&mut graph, y, batch.targets, loss, pages.penalties())?;
+        let shares = match averages_labels(data, loss) {
+            true => Some([
+                graph.input("share of the loss", TensorType::f32([1]))?,
+                graph.input("share of the hits", TensorType::f32([1]))?,
+            ]),
+            false => None,
+        };
+        if let Some([of_loss, of_hits]) = shares {
+            measured.loss = graph.node(Binary::<Mul>::new(), &[measured.loss, of_loss])?;
+            measured.correct = graph.node(Binary::<Mul>::new(), &[measured.correct, of_hits])?;
+        }
         let health = EVALUATION.add(&mut graph, measured.loss, measured.correct, step)?;
         for metric in metrics {
             let Measured { columns, outputs, targets, values, .. } = measured;
             let each = match *metric {
-                Metric::TopK(k) => add_hits(&mut graph, columns, targets, k)?,
+                Metric::TopK(k) => {
+                    let hits = add_hits(&mut graph, columns, targets, k)?;
+                    shares.map_or(Ok(hits), |[_, share]| graph.node(Binary::<Mul>::new(), &[hits, share]))?
+                }
                 Metric::MeanAbsoluteError => {
                     let values = match values {
                         Some(values) => values,
@@ -471,7 +492,7 @@ impl Model {
         }
         graph.fuse(&[]);
         let plan = self.device().plan(graph, &[])?;
-        Ok((plan, Ports { data: Some(batch.ports), step: Some(step), ..Ports::default() }))
+        Ok((plan, Ports { data: Some(batch.ports), step: Some(step), shares, ..Ports::default() }))
     }
 
     /// [`Model::summary`] with the device memory that training by `fit` takes: parameters, moments and a batch's activations. A data

@@ -3,6 +3,8 @@
 // Each test file is a crate of its own and uses a part of this one.
 #![allow(dead_code)]
 
+pub mod golden;
+
 use pollster::block_on;
 use striate::device::{Device, GpuOptions};
 use striate::error::{Error, Result};

@@ -32,11 +32,11 @@ def tensors(path):
     return {name: tensor(entry) for name, entry in header.items()}
 
 
-def error(got, want):
-    """The largest difference, as a share of the largest value."""
+def error(got, want, of):
+    """The largest difference, as a share of the largest value `of` an output."""
     if got.shape != want.shape:
         return np.inf
-    largest = np.abs(want).max(initial=0.0)
+    largest = np.abs(of).max(initial=0.0)
     difference = np.abs(got.astype(np.float64) - want).max(initial=0.0)
     return difference / largest if largest > 0 else difference
 
@@ -51,8 +51,9 @@ def check(path):
     outputs = session.run(None, {port.name: given[f"input {port.name}"] for port in session.get_inputs()})
     # Another length of the batch: the first sample alone gives what it does among others.
     alone = session.run(None, {port.name: given[f"input {port.name}"][:1] for port in session.get_inputs()})
-    errors = [error(y, given[f"output {i}"]) for i, y in enumerate(outputs)]
-    errors += [error(y, given[f"output {i}"][:1]) for i, y in enumerate(alone)]
+    wanted = [given[f"output {i}"] for i in range(len(outputs))]
+    errors = [error(y, want, want) for y, want in zip(outputs, wanted)]
+    errors += [error(y, want[:1], want) for y, want in zip(alone, wanted)]
     # NaN is no number that is small enough.
     return max(errors, key=lambda e: np.inf if np.isnan(e) else e)
 

@@ -29,7 +29,10 @@ enum Values {
     /// Little-endian.
     Bytes(Bytes),
     /// Little-endian, in another file from `start` on.
-    External { path: Arc<PathBuf>, start: u64 },
+    External {
+        path: Arc<PathBuf>,
+        start: u64,
+    },
     /// In one of the typed fields.
     Proto(Arc<TensorProto>),
 }
@@ -43,7 +46,8 @@ impl fmt::Debug for Array {
 /// Number of elements of a tensor, unless that is too large for one.
 pub(super) fn elements(dims: &[usize]) -> Result<usize> {
     // Dimensions after a 0 count, too: a shape with one that overflows is refused whatever their order.
-    let product = dims.iter().filter(|&&d| d > 0).try_fold(1usize, |n, &d| n.checked_mul(d).filter(|&n| n <= isize::MAX as usize));
+    let product =
+        dims.iter().filter(|&&d| d > 0).try_fold(1usize, |n, &d| n.checked_mul(d).filter(|&n| n <= isize::MAX as usize));
     let product = product.ok_or_else(|| Error::invalid("dimensions", format!("{dims:?}"), "fewer elements than memory has"))?;
     Ok(if dims.contains(&0) { 0 } else { product })
 }
@@ -107,7 +111,8 @@ impl Array {
         if proto.segment.is_some() {
             return Err(Error::invalid("tensor data", "a segment of a tensor", "a whole tensor"));
         }
-        let bytes = len.checked_mul(element.bytes()).ok_or_else(|| Error::invalid("dimensions", format!("{dims:?}"), "fewer"))?;
+        let bits = len.checked_mul(element.bits()).ok_or_else(|| Error::invalid("dimensions", format!("{dims:?}"), "fewer"))?;
+        let bytes = bits.div_ceil(8);
         let fields = [
             ("float_data", proto.float_data.len()),
             ("int32_data", proto.int32_data.len()),
@@ -124,7 +129,11 @@ impl Array {
         }
         if proto.data_location == Some(DataLocation::External as i32) {
             if let Some((name, _)) = used.first() {
-                return Err(Error::invalid("tensor data", format!("values in {name} and in another file"), "values in one place"));
+                return Err(Error::invalid(
+                    "tensor data",
+                    format!("values in {name} and in another file"),
+                    "values in one place",
+                ));
             }
             return Array::external(&proto, element, dims, bytes, folder);
         }
@@ -146,7 +155,14 @@ impl Array {
                 }
                 Ok(Array { element, dims, values: Values::Bytes(raw) })
             }
-            Some(&&(name, n)) if name == field => Array::new(element, dims, n, Values::Proto(Arc::new(proto))),
+            // Narrow integers share the elements of int32_data, as they share bytes.
+            Some(&&(name, n)) if name == field && n == if element.bits() < 8 { bytes } else { len } => {
+                Ok(Array { element, dims, values: Values::Proto(Arc::new(proto)) })
+            }
+            Some(&&(name, n)) if name == field => {
+                let want = format!("those of {len} elements, for dimensions {dims:?}");
+                Err(Error::invalid("tensor data", format!("{n} numbers in {name}"), want))
+            }
             Some((name, _)) => {
                 Err(Error::invalid("tensor data", format!("{element} values in {name}"), format!("{field} or raw_data")))
             }
@@ -154,9 +170,8 @@ impl Array {
     }
 
     fn external(proto: &TensorProto, element: Element, dims: Vec<usize>, bytes: usize, folder: Option<&Path>) -> Result<Array> {
-        let entry = |key: &str| {
-            proto.external_data.iter().find(|e| e.key.as_deref() == Some(key)).and_then(|e| e.value.as_deref())
-        };
+        let entry =
+            |key: &str| proto.external_data.iter().find(|e| e.key.as_deref() == Some(key)).and_then(|e| e.value.as_deref());
         let number = |key: &str| match entry(key) {
             None => Ok(None),
             Some(text) => text.parse::<u64>().map(Some).map_err(|_| {
@@ -269,6 +284,10 @@ impl Array {
                 return Ok(match self.element {
                     Element::Int64 => proto.int64_data.clone(),
                     Element::UInt32 | Element::UInt64 => proto.uint64_data.iter().map(|&v| v as i64).collect(),
+                    narrow if narrow.bits() < 8 => {
+                        let bytes: Vec<u8> = proto.int32_data.iter().map(|&v| v as u8).collect();
+                        narrow_integers(&bytes, narrow, self.len())
+                    }
                     _ => proto.int32_data.iter().map(|&v| i64::from(v)).collect(),
                 });
             }
@@ -276,6 +295,7 @@ impl Array {
         }
         let bytes = self.bytes()?;
         Ok(match self.element {
+            narrow if narrow.bits() < 8 => narrow_integers(&bytes, narrow, self.len()),
             Element::Int8 => of_bytes(&bytes, |b| i64::from(i8::from_le_bytes(b))),
             Element::Int16 => of_bytes(&bytes, |b| i64::from(i16::from_le_bytes(b))),
             Element::Int32 => of_bytes(&bytes, |b| i64::from(i32::from_le_bytes(b))),
@@ -290,7 +310,7 @@ impl Array {
     fn bytes(&self) -> Result<Bytes> {
         match &self.values {
             Values::External { path, start } => {
-                let mut bytes = vec![0; self.len() * self.element.bytes()];
+                let mut bytes = vec![0; (self.len() * self.element.bits()).div_ceil(8)];
                 let mut read = || {
                     let mut file = File::open(&**path)?;
                     file.seek(SeekFrom::Start(*start))?;
@@ -308,4 +328,16 @@ impl Array {
 /// The numbers of `N` bytes each that follow each other in `bytes`.
 fn of_bytes<T, const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> T) -> Vec<T> {
     bytes.as_chunks::<N>().0.iter().map(|&b| number(b)).collect()
+}
+
+/// Integers of which several share a byte, the first in its lowest bits.
+fn narrow_integers(bytes: &[u8], element: Element, len: usize) -> Vec<i64> {
+    let bits = element.bits();
+    let number = |i: usize| {
+        let at = i * bits;
+        let above = 8 - bits;
+        let top = bytes[at / 8] >> (at % 8) << above;
+        if element.is_signed() { i64::from(top as i8 >> above) } else { i64::from(top >> above) }
+    };
+    (0..len).map(number).collect()
 }

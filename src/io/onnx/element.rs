@@ -22,11 +22,15 @@ pub enum Element {
     UInt32,
     UInt64,
     Bool,
+    Int4,
+    Int2,
+    UInt4,
+    UInt2,
 }
 
 impl Element {
     /// All of them.
-    const ALL: [(Element, DataType, &'static str); 13] = [
+    const ALL: [(Element, DataType, &'static str); 17] = [
         (Element::Float, DataType::Float, "float"),
         (Element::Float16, DataType::Float16, "float16"),
         (Element::BFloat16, DataType::Bfloat16, "bfloat16"),
@@ -40,6 +44,10 @@ impl Element {
         (Element::UInt32, DataType::Uint32, "uint32"),
         (Element::UInt64, DataType::Uint64, "uint64"),
         (Element::Bool, DataType::Bool, "bool"),
+        (Element::Int4, DataType::Int4, "int4"),
+        (Element::Int2, DataType::Int2, "int2"),
+        (Element::UInt4, DataType::Uint4, "uint4"),
+        (Element::UInt2, DataType::Uint2, "uint2"),
     ];
 
     /// Of ONNX's number for it.
@@ -48,16 +56,18 @@ impl Element {
             return Ok(*element);
         }
         let got = DataType::try_from(data_type).map_or(format!("number {data_type}"), |ty| ty.as_str_name().to_lowercase());
-        Err(Error::invalid("element type", got, "a float of 16, 32 or 64 bits, an integer of 8 to 64 bits, or bool"))
+        Err(Error::invalid("element type", got, "a float of 16, 32 or 64 bits, an integer of 2 to 64 bits, or bool"))
     }
 
-    /// Bytes of an element in a file.
-    pub fn bytes(self) -> usize {
+    /// Bits of an element in a file; those of less than 8 share a byte.
+    pub fn bits(self) -> usize {
         match self {
-            Element::Int8 | Element::UInt8 | Element::Bool => 1,
-            Element::Float16 | Element::BFloat16 | Element::Int16 | Element::UInt16 => 2,
-            Element::Float | Element::Int32 | Element::UInt32 => 4,
-            Element::Double | Element::Int64 | Element::UInt64 => 8,
+            Element::Int2 | Element::UInt2 => 2,
+            Element::Int4 | Element::UInt4 => 4,
+            Element::Int8 | Element::UInt8 | Element::Bool => 8,
+            Element::Float16 | Element::BFloat16 | Element::Int16 | Element::UInt16 => 16,
+            Element::Float | Element::Int32 | Element::UInt32 => 32,
+            Element::Double | Element::Int64 | Element::UInt64 => 64,
         }
     }
 
@@ -68,7 +78,8 @@ impl Element {
 
     /// Whether it is an integer that can be negative.
     pub fn is_signed(self) -> bool {
-        matches!(self, Element::Int8 | Element::Int16 | Element::Int32 | Element::Int64)
+        use Element::{Int2, Int4, Int8, Int16, Int32, Int64};
+        matches!(self, Int2 | Int4 | Int8 | Int16 | Int32 | Int64)
     }
 }
 

@@ -42,24 +42,13 @@ static SEQUENCE: Kind = kind::<proto::type_proto::Sequence>(&[(1, &TYPE)], &[]);
 static MAP: Kind = kind::<proto::type_proto::Map>(&[(2, &TYPE)], &[]);
 static OPTIONAL: Kind = kind::<proto::type_proto::Optional>(&[(1, &TYPE)], &[]);
 static SPARSE_TYPE: Kind = kind::<proto::type_proto::SparseTensor>(&[(2, &SHAPE)], &[]);
-static TYPE: Kind = kind::<proto::TypeProto>(
-    &[(1, &TENSOR_TYPE), (4, &SEQUENCE), (5, &MAP), (9, &OPTIONAL), (8, &SPARSE_TYPE)],
-    &[],
-);
+static TYPE: Kind =
+    kind::<proto::TypeProto>(&[(1, &TENSOR_TYPE), (4, &SEQUENCE), (5, &MAP), (9, &OPTIONAL), (8, &SPARSE_TYPE)], &[]);
 static VALUE_INFO: Kind = kind::<proto::ValueInfoProto>(&[(2, &TYPE), (4, &ENTRY)], &[]);
 static ATTRIBUTE: Kind = Kind {
     slices: &[4, 9],
     ..kind::<proto::AttributeProto>(
-        &[
-            (5, &TENSOR),
-            (6, &GRAPH),
-            (10, &TENSOR),
-            (11, &GRAPH),
-            (14, &TYPE),
-            (15, &TYPE),
-            (22, &SPARSE),
-            (23, &SPARSE),
-        ],
+        &[(5, &TENSOR), (6, &GRAPH), (10, &TENSOR), (11, &GRAPH), (14, &TYPE), (15, &TYPE), (22, &SPARSE), (23, &SPARSE)],
         &[(8, 8)],
     )
 };
@@ -84,10 +73,8 @@ static GRAPH: Kind = kind::<proto::GraphProto>(
     &[],
 );
 static TRAINING: Kind = kind::<proto::TrainingInfoProto>(&[(1, &GRAPH), (2, &GRAPH), (3, &ENTRY), (4, &ENTRY)], &[]);
-static FUNCTION: Kind = kind::<proto::FunctionProto>(
-    &[(7, &NODE), (9, &OPSET), (11, &ATTRIBUTE), (12, &VALUE_INFO), (14, &ENTRY)],
-    &[],
-);
+static FUNCTION: Kind =
+    kind::<proto::FunctionProto>(&[(7, &NODE), (9, &OPSET), (11, &ATTRIBUTE), (12, &VALUE_INFO), (14, &ENTRY)], &[]);
 static CONFIGURATION: Kind = kind::<proto::DeviceConfigurationProto>(&[], &[]);
 static MODEL: Kind = kind::<proto::ModelProto>(
     &[(7, &GRAPH), (8, &OPSET), (14, &ENTRY), (20, &TRAINING), (25, &FUNCTION), (26, &CONFIGURATION)],
@@ -114,7 +101,8 @@ impl Budget {
         if self.taken <= self.allowed {
             return Ok(());
         }
-        let want = format!("parts that take at most {} bytes beside the file's own; tensors take least in raw_data", self.allowed);
+        let want =
+            format!("parts that take at most {} bytes beside the file's own; tensors take least in raw_data", self.allowed);
         Err(Error::invalid("ONNX file", "more small parts than that", want))
     }
 

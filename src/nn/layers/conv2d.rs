@@ -1,6 +1,6 @@
 //! The convolution layer.
 
-use super::{check_groups, image};
+use super::{check_groups, filter_options, image};
 use crate::error::Result;
 use crate::nn::{Init, Layer, LayerContext, Penalty, Size2};
 use crate::op::Value;
@@ -21,6 +21,8 @@ pub struct Conv2d {
     penalty: Penalty,
 }
 
+filter_options!(Conv2d);
+
 impl Conv2d {
     /// `filters` filters of a size: `Conv2d::new(32, 3)`, `Conv2d::new(32, [1, 7])`.
     pub fn new(filters: usize, kernel: impl Into<Size2>) -> Self {
@@ -33,44 +35,9 @@ impl Conv2d {
         self
     }
 
-    /// Pads with zeros so that at stride 1 the output is as large as the input ([`Padding::Same`]).
-    pub fn same(self) -> Self {
-        self.padding(Padding::Same)
-    }
-
-    /// Pads in this way.
-    pub fn padding(mut self, padding: Padding) -> Self {
-        self.window.padding = padding;
-        self
-    }
-
-    /// Moves the filters by this much.
-    pub fn stride(mut self, stride: impl Into<Size2>) -> Self {
-        self.window.stride = stride.into().0;
-        self
-    }
-
-    /// Puts the filters' taps this far apart.
-    pub fn dilation(mut self, dilation: impl Into<Size2>) -> Self {
-        self.window.dilation = dilation.into().0;
-        self
-    }
-
     /// Splits the channels into groups that don't see each other; a group a channel is a depthwise convolution.
     pub fn groups(mut self, groups: usize) -> Self {
         self.groups = groups;
-        self
-    }
-
-    /// Leaves out the bias.
-    pub fn no_bias(mut self) -> Self {
-        self.bias = false;
-        self
-    }
-
-    /// Initial values of the weights.
-    pub fn init(mut self, init: Init) -> Self {
-        self.init = Some(init);
         self
     }
 

@@ -1,6 +1,6 @@
 //! The transposed convolution layer.
 
-use super::{check_groups, image};
+use super::{check_groups, filter_options, image};
 use crate::error::{Error, Result};
 use crate::nn::{Init, Layer, LayerContext, Size2};
 use crate::op::Value;
@@ -31,34 +31,18 @@ pub struct ConvTranspose2d {
     init: Option<Init>,
 }
 
+filter_options!(
+    ConvTranspose2d,
+    same: "Makes the output `stride` times as large as the input ([`Padding::Same`]).",
+    padding: "Takes these rows and columns off the output's sides; see the type for each kind's output size.",
+    stride: "Puts the inputs this far apart in the output."
+);
+
 impl ConvTranspose2d {
     /// `filters` filters of a size: `ConvTranspose2d::new(32, 2).stride(2)` doubles height and width.
     pub fn new(filters: usize, kernel: impl Into<Size2>) -> Self {
         let window = Window2d::new(kernel.into().0);
         ConvTranspose2d { filters, window, output_padding: [0, 0], groups: 1, bias: true, init: None }
-    }
-
-    /// Makes the output `stride` times as large as the input ([`Padding::Same`]).
-    pub fn same(self) -> Self {
-        self.padding(Padding::Same)
-    }
-
-    /// Takes these rows and columns off the output's sides; see the type for each kind's output size.
-    pub fn padding(mut self, padding: Padding) -> Self {
-        self.window.padding = padding;
-        self
-    }
-
-    /// Puts the inputs this far apart in the output.
-    pub fn stride(mut self, stride: impl Into<Size2>) -> Self {
-        self.window.stride = stride.into().0;
-        self
-    }
-
-    /// Puts the filters' taps this far apart.
-    pub fn dilation(mut self, dilation: impl Into<Size2>) -> Self {
-        self.window.dilation = dilation.into().0;
-        self
     }
 
     /// Adds rows at the bottom and columns on the right of the output, fewer than the stride, to choose among the sizes from which the
@@ -71,18 +55,6 @@ impl ConvTranspose2d {
     /// Splits the channels into groups that don't see each other.
     pub fn groups(mut self, groups: usize) -> Self {
         self.groups = groups;
-        self
-    }
-
-    /// Leaves out the bias.
-    pub fn no_bias(mut self) -> Self {
-        self.bias = false;
-        self
-    }
-
-    /// Initial values of the weights.
-    pub fn init(mut self, init: Init) -> Self {
-        self.init = Some(init);
         self
     }
 

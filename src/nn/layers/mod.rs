@@ -50,6 +50,67 @@ use super::layer::batched;
 use crate::error::{Error, Result};
 use crate::tensor::Shape;
 
+/// The options of layers whose `window` moves over images, with what each one's do.
+macro_rules! window_options {
+    ($layer:ident, same: $same:literal, padding: $padding:literal, stride: $stride:literal) => {
+        impl $layer {
+            #[doc = $same]
+            pub fn same(self) -> Self {
+                self.padding(Padding::Same)
+            }
+
+            #[doc = $padding]
+            pub fn padding(mut self, padding: Padding) -> Self {
+                self.window.padding = padding;
+                self
+            }
+
+            #[doc = $stride]
+            pub fn stride(mut self, stride: impl Into<Size2>) -> Self {
+                self.window.stride = stride.into().0;
+                self
+            }
+        }
+    };
+}
+
+/// The options of convolutions: those of a window, and of filters.
+macro_rules! filter_options {
+    ($layer:ident) => {
+        filter_options!(
+            $layer,
+            same: "Pads with zeros so that at stride 1 the output is as large as the input ([`Padding::Same`]).",
+            padding: "Pads in this way.",
+            stride: "Moves the filters by this much."
+        );
+    };
+    ($layer:ident, $($window:tt)+) => {
+        super::window_options!($layer, $($window)+);
+
+        impl $layer {
+            /// Puts the filters' taps this far apart.
+            pub fn dilation(mut self, dilation: impl Into<Size2>) -> Self {
+                self.window.dilation = dilation.into().0;
+                self
+            }
+
+            /// Leaves out the bias.
+            pub fn no_bias(mut self) -> Self {
+                self.bias = false;
+                self
+            }
+
+            /// Initial values of the weights.
+            pub fn init(mut self, init: Init) -> Self {
+                self.init = Some(init);
+                self
+            }
+        }
+    };
+}
+
+use {filter_options, window_options};
+
 /// The dimensions of an image batch, or an error that says where the layer belongs.
 fn image(shape: &Shape) -> Result<[usize; 4]> {
     <[usize; 4]>::try_from(shape.dims()).map_err(|_| {

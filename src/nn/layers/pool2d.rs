@@ -1,6 +1,6 @@
 //! Pooling layers.
 
-use super::image;
+use super::{image, window_options};
 use crate::error::{Error, Result};
 use crate::nn::{Layer, LayerContext, Size2};
 use crate::op::Value;
@@ -38,26 +38,16 @@ pub struct LpPool2d {
 }
 
 /// The options that all have.
-macro_rules! window_options {
+macro_rules! pool_options {
     ($layer:ident) => {
+        window_options!(
+            $layer,
+            same: "Pads so that the output is `ceil(input / stride)` large ([`Padding::Same`]).",
+            padding: "Pads in this way.",
+            stride: "Moves the window by this much."
+        );
+
         impl $layer {
-            /// Moves the window by this much.
-            pub fn stride(mut self, stride: impl Into<Size2>) -> Self {
-                self.window.stride = stride.into().0;
-                self
-            }
-
-            /// Pads so that the output is `ceil(input / stride)` large ([`Padding::Same`]).
-            pub fn same(self) -> Self {
-                self.padding(Padding::Same)
-            }
-
-            /// Pads in this way.
-            pub fn padding(mut self, padding: Padding) -> Self {
-                self.window.padding = padding;
-                self
-            }
-
             /// Keeps a last window that the edge cuts short.
             pub fn ceil(mut self) -> Self {
                 self.window.ceil = true;
@@ -67,9 +57,9 @@ macro_rules! window_options {
     };
 }
 
-window_options!(MaxPool2d);
-window_options!(AvgPool2d);
-window_options!(LpPool2d);
+pool_options!(MaxPool2d);
+pool_options!(AvgPool2d);
+pool_options!(LpPool2d);
 
 impl MaxPool2d {
     /// Windows of a size: `MaxPool2d::new(2)`, `MaxPool2d::new([2, 1])`.

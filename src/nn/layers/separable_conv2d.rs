@@ -1,6 +1,6 @@
 //! Depthwise separable convolution.
 
-use super::image;
+use super::{filter_options, image};
 use crate::error::{Error, Result};
 use crate::nn::{Init, Layer, LayerContext, Size2};
 use crate::op::Value;
@@ -22,6 +22,8 @@ pub struct SeparableConv2d {
     init: Option<Init>,
 }
 
+filter_options!(SeparableConv2d);
+
 impl SeparableConv2d {
     /// `filters` filters, after one of this size a channel: `SeparableConv2d::new(64, 3)`.
     pub fn new(filters: usize, kernel: impl Into<Size2>) -> Self {
@@ -31,41 +33,6 @@ impl SeparableConv2d {
     /// Filters a channel in the first convolution.
     pub fn multiplier(mut self, multiplier: usize) -> Self {
         self.multiplier = multiplier;
-        self
-    }
-
-    /// Pads with zeros so that at stride 1 the output is as large as the input ([`Padding::Same`]).
-    pub fn same(self) -> Self {
-        self.padding(Padding::Same)
-    }
-
-    /// Pads in this way.
-    pub fn padding(mut self, padding: Padding) -> Self {
-        self.window.padding = padding;
-        self
-    }
-
-    /// Moves the channels' filters by this much.
-    pub fn stride(mut self, stride: impl Into<Size2>) -> Self {
-        self.window.stride = stride.into().0;
-        self
-    }
-
-    /// Puts the taps of the channels' filters this far apart.
-    pub fn dilation(mut self, dilation: impl Into<Size2>) -> Self {
-        self.window.dilation = dilation.into().0;
-        self
-    }
-
-    /// Leaves out the bias.
-    pub fn no_bias(mut self) -> Self {
-        self.bias = false;
-        self
-    }
-
-    /// Initial values of both weights.
-    pub fn init(mut self, init: Init) -> Self {
-        self.init = Some(init);
         self
     }
 }

@@ -71,6 +71,15 @@ impl Arrangement {
         Arrangement { tensor, ..self.clone() }
     }
 
+    /// With one more axis, the last of the value and of the tensor.
+    pub fn with_last(mut self, len: Len) -> Arrangement {
+        let n = self.factors.len();
+        self.factors.push(len);
+        self.tensor_axes.push(n..n + 1);
+        self.axes.push(vec![n]);
+        self
+    }
+
     /// Whether the elements lie at the same places of another tensor.
     pub fn is_like(&self, other: &Arrangement) -> bool {
         other.of(self.tensor) == *self
@@ -119,11 +128,14 @@ impl Arrangement {
         }
     }
 
-    /// If each axis of the tensor is one of the value's, and each of those is there: which ones.
+    /// The order in which the value's axes lie in memory, if each lies in one piece. An axis of 1 that the tensor doesn't have is put before the
+    /// one that follows it.
     pub fn order(&self) -> Option<Vec<usize>> {
-        let owner = |range: &Range<usize>| self.axes.iter().position(|axis| range.len() == 1 && axis[..] == [range.start]);
-        let order = self.tensor_axes.iter().map(owner).collect::<Option<Vec<usize>>>()?;
-        (order.len() == self.axes.len()).then_some(order)
+        let place = |axis: usize| (axis..self.axes.len()).find_map(|next| self.axes[next].first()).copied().unwrap_or(usize::MAX);
+        let mut order: Vec<usize> = (0..self.axes.len()).collect();
+        order.sort_by_key(|&axis| place(axis));
+        let sequence = order.iter().flat_map(|&axis| &self.axes[axis]).filter(|&&f| self.factors[f] != ONE);
+        sequence.is_sorted().then_some(order)
     }
 
     /// The lengths that an axis of the value is a product of, outermost first, and their places in the order in which they lie in memory.
@@ -210,6 +222,7 @@ mod tests {
         let x = Arrangement::plain(0, &shape).transposed(&[0, 3, 1, 2]).transposed(&[0, 2, 3, 1]);
         assert_eq!(x.moves(&shape, &[0, 1, 2, 3], &shape), Moves::default());
         assert_eq!(x.order(), Some(vec![0, 1, 2, 3]));
+        assert_eq!(Arrangement::permuted(0, &shape, &[0, 3, 1, 2]).order(), Some(vec![0, 3, 1, 2]));
     }
 
     #[test]
@@ -233,6 +246,7 @@ mod tests {
         assert_eq!(moves, Moves { last: Some(lens(&[1, 30])), ..Moves::default() });
         let moves = flat.moves(&shape, &[0, 1], &lens(&[1, 30]));
         assert_eq!(moves.permutation, Some(vec![0, 2, 1]));
+        assert_eq!(flat.order(), None);
     }
 
     #[test]

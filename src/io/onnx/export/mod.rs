@@ -146,14 +146,14 @@ impl Model {
                 input_tensors.contains(&tensor) || output_tensors.contains(&tensor) || writer.tensors[tensor].constant.is_some();
             output_tensors.push(if is_taken { writer.copy(tensor) } else { tensor });
         }
+        let used: HashSet<usize> = writer.nodes.iter().flat_map(|node| &node.inputs).copied().flatten().collect();
         let dtype_of = |v: Value| graphs[0].info(v).ty.dtype;
-        let names = names(&writer, &input_tensors, output_tensors.iter().copied().zip(output_names));
+        let names = names(&writer, &used, &input_tensors, output_tensors.iter().copied().zip(output_names));
         let port = |tensor: usize, value: Value| ValueInfoProto {
             name: Some(names[tensor].clone()),
             r#type: Some(type_of(dtype_of(value), &writer.tensors[tensor].shape)),
             ..Default::default()
         };
-        let used: HashSet<usize> = writer.nodes.iter().flat_map(|node| &node.inputs).copied().flatten().collect();
         let constants = writer.tensors.iter().enumerate().filter(|(i, _)| used.contains(i));
         let graph = GraphProto {
             name: Some("model".to_string()),
@@ -197,8 +197,13 @@ fn needed(graph: &Graph, outputs: &[Value]) -> Vec<bool> {
     needed
 }
 
-/// A name for each tensor that no other has: the network's inputs, outputs and parameters have theirs.
-fn names(writer: &Writer, inputs: &[usize], outputs: impl Iterator<Item = (usize, String)>) -> Vec<String> {
+/// A name for each tensor that is in the file, which no other has: the network's inputs, outputs and parameters have theirs.
+fn names(
+    writer: &Writer,
+    used: &HashSet<usize>,
+    inputs: &[usize],
+    outputs: impl Iterator<Item = (usize, String)>,
+) -> Vec<String> {
     let mut names: Vec<Option<String>> = vec![None; writer.tensors.len()];
     let mut taken = HashSet::new();
     let mut next: HashMap<String, usize> = HashMap::new();
@@ -217,7 +222,9 @@ fn names(writer: &Writer, inputs: &[usize], outputs: impl Iterator<Item = (usize
     };
     inputs.iter().for_each(|&tensor| name(&mut names, tensor, &writer.tensors[tensor].name));
     outputs.for_each(|(tensor, wanted)| name(&mut names, tensor, &wanted));
-    (0..writer.tensors.len()).for_each(|tensor| name(&mut names, tensor, &writer.tensors[tensor].name));
+    // A constant that isn't read is another's source.
+    let in_file = (0..writer.tensors.len()).filter(|tensor| used.contains(tensor) || writer.tensors[*tensor].constant.is_none());
+    in_file.for_each(|tensor| name(&mut names, tensor, &writer.tensors[tensor].name));
     names.into_iter().map(Option::unwrap_or_default).collect()
 }
 
@@ -273,7 +280,7 @@ fn attribute(name: &str, value: &Attribute) -> AttributeProto {
 
 fn initializer(name: &str, shape: &[Len], constant: &Constant) -> TensorProto {
     let (data_type, bytes) = match constant {
-        Constant::Numbers(values) => (DataType::Float, values.to_le_bytes()),
+        Constant::Numbers(values) => (element_type(values.dtype()), values.to_le_bytes()),
         Constant::Integers(values) => (DataType::Int64, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
     };
     TensorProto {
@@ -285,12 +292,15 @@ fn initializer(name: &str, shape: &[Len], constant: &Constant) -> TensorProto {
     }
 }
 
-fn type_of(dtype: DType, shape: &[Len]) -> TypeProto {
-    let elem_type = match dtype {
+fn element_type(dtype: DType) -> DataType {
+    match dtype {
         DType::F32 => DataType::Float,
         DType::U32 => DataType::Uint32,
         DType::U8 => DataType::Uint8,
-    };
+    }
+}
+
+fn type_of(dtype: DType, shape: &[Len]) -> TypeProto {
     let dim = |&[a, b]: &Len| {
         let value = match [a, b] == BATCHES {
             true => Some(dimension::Value::DimParam("batch".to_string())),
@@ -299,6 +309,6 @@ fn type_of(dtype: DType, shape: &[Len]) -> TypeProto {
         Dimension { value, ..Default::default() }
     };
     let shape = TensorShapeProto { dim: shape.iter().map(dim).collect() };
-    let tensor = type_proto::Tensor { elem_type: Some(elem_type as i32), shape: Some(shape) };
+    let tensor = type_proto::Tensor { elem_type: Some(element_type(dtype) as i32), shape: Some(shape) };
     TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() }
 }

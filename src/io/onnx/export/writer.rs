@@ -4,7 +4,7 @@ use super::arrangement::{Arrangement, Len, Moves};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Node};
 use crate::op::{Attribute, AxisOrder, Interchange, StandardNode, Step, Term, Value, no_counterpart};
-use crate::tensor::Tensor;
+use crate::tensor::{Data, Tensor};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -269,6 +269,7 @@ impl Writer {
                 match &node.axes {
                     AxisOrder::Fixed => self.fixed(node, shape, terms)?,
                     AxisOrder::Contracted => self.contracted(node, shape, terms)?,
+                    AxisOrder::Rows => self.rows(node, shape, terms)?,
                     AxisOrder::Free { removed } => self.free(node, removed, shape, terms)?,
                 }
             }
@@ -304,6 +305,27 @@ impl Writer {
             self.inputs(node, terms, |a| a, |w, _, known| w.place(known, &(0..known.shape.len()).collect::<Vec<_>>()))?;
         let tensor = self.node(node.op_type, inputs, attributes(node, |a| a), shape.clone());
         Ok(Known { at: Arrangement::plain(tensor, &shape), shape })
+    }
+
+    /// Rows of a matrix by their numbers, wherever those lie.
+    fn rows(&mut self, node: &StandardNode, shape: Vec<Len>, terms: &[Described]) -> Result<Known> {
+        let mut numbers = None;
+        let inputs = self.inputs(
+            node,
+            terms,
+            |a| a,
+            |w, i, known| {
+                if i == 1 {
+                    numbers = Some(known.at.clone());
+                    return Ok(known.at.tensor);
+                }
+                w.place(known, &(0..known.shape.len()).collect::<Vec<_>>())
+            },
+        )?;
+        let (Some(numbers), Some(&width)) = (numbers, shape.last()) else { return Err(no_counterpart("rows without numbers")) };
+        let in_file = [&self.tensors[numbers.tensor].shape[..], &[width]].concat();
+        let tensor = self.node(node.op_type, inputs, attributes(node, |a| a), in_file);
+        Ok(Known { shape, at: numbers.of(tensor).with_last(width) })
     }
 
     /// A product with a matrix: if that is constant, its rows are put in the order in which the other's columns lie.
@@ -428,15 +450,21 @@ fn attributes(node: &StandardNode, axis: impl Fn(usize) -> usize) -> Vec<(&'stat
 fn moved(values: &Tensor, moves: &Moves) -> Result<Tensor> {
     let dims = |lens: &Vec<Len>| lens.iter().map(|len| len[0]).collect::<Vec<usize>>();
     let from = moves.first.as_ref().map_or_else(|| values.shape().dims().to_vec(), dims);
-    let x = values.as_f32()?;
-    let (shape, y) = match &moves.permutation {
-        None => (from, x.to_vec()),
-        Some(permutation) => (permutation.iter().map(|&axis| from[axis]).collect(), transposed(x, &from, permutation)),
+    let to = match (&moves.permutation, &moves.last) {
+        (_, Some(last)) => dims(last),
+        (Some(permutation), None) => permutation.iter().map(|&axis| from[axis]).collect(),
+        (None, None) => from.clone(),
     };
-    Tensor::f32(moves.last.as_ref().map_or(shape, dims), y)
+    let permutation = moves.permutation.as_deref();
+    match values.data() {
+        Data::F32(x) => Tensor::f32(to, transposed(x, &from, permutation)),
+        Data::U32(x) => Tensor::u32(to, transposed(x, &from, permutation)),
+        Data::U8(x) => Tensor::u8(to, transposed(x, &from, permutation)),
+    }
 }
 
-fn transposed(x: &[f32], dims: &[usize], permutation: &[usize]) -> Vec<f32> {
+fn transposed<T: Copy>(x: &[T], dims: &[usize], permutation: Option<&[usize]>) -> Vec<T> {
+    let Some(permutation) = permutation else { return x.to_vec() };
     let mut strides = vec![1; dims.len()];
     for axis in (1..dims.len()).rev() {
         strides[axis - 1] = strides[axis] * dims[axis];

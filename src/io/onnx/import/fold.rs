@@ -89,6 +89,8 @@ fn wrapped(v: i64, element: Element) -> i64 {
         Element::UInt16 => i64::from(v as u16),
         Element::UInt32 => i64::from(v as u32),
         Element::Bool => i64::from(v != 0),
+        Element::Int4 | Element::Int2 => v << (64 - element.bits()) >> (64 - element.bits()),
+        Element::UInt4 | Element::UInt2 => v & ((1 << element.bits()) - 1),
         _ => v,
     }
 }
@@ -121,9 +123,44 @@ pub(super) fn fold(node: &Node, inputs: &[Option<&Array>]) -> Result<Option<Vec<
 }
 
 const OPS: &[&str] = &[
-    "Abs", "Add", "And", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Expand", "Floor", "Gather",
-    "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Range",
-    "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum", "Slice", "Split", "Sqrt", "Sub", "Transpose", "Where", "Xor",
+    "Abs",
+    "Add",
+    "And",
+    "Cast",
+    "Ceil",
+    "Concat",
+    "ConstantOfShape",
+    "Div",
+    "Equal",
+    "Exp",
+    "Expand",
+    "Floor",
+    "Gather",
+    "Greater",
+    "GreaterOrEqual",
+    "Identity",
+    "Less",
+    "LessOrEqual",
+    "Log",
+    "Max",
+    "Min",
+    "Mod",
+    "Mul",
+    "Neg",
+    "Not",
+    "Or",
+    "Range",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+    "Slice",
+    "Split",
+    "Sqrt",
+    "Sub",
+    "Transpose",
+    "Where",
+    "Xor",
 ];
 
 struct Fold<'a> {
@@ -151,7 +188,7 @@ impl Fold<'_> {
         }
         let one = match op {
             "Identity" => self.x(0)?.clone(),
-            "Abs" | "Neg" | "Not" | "Floor" | "Ceil" | "Sqrt" => self.unary(op)?,
+            "Abs" | "Neg" | "Not" | "Floor" | "Ceil" | "Sqrt" | "Exp" | "Log" => self.unary(op)?,
             "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Min" | "Max" | "Equal" | "Less" | "LessOrEqual" | "Greater"
             | "GreaterOrEqual" | "And" | "Or" | "Xor" => match self.binary(op)? {
                 Some(y) => y,
@@ -205,6 +242,8 @@ impl Fold<'_> {
             (Number::Real(v), "Floor") => Number::Real(v.floor()),
             (Number::Real(v), "Ceil") => Number::Real(v.ceil()),
             (Number::Real(v), "Sqrt") => Number::Real(v.sqrt()),
+            (Number::Real(v), "Exp") => Number::Real(v.exp()),
+            (Number::Real(v), "Log") => Number::Real(v.ln()),
             (v, _) => v,
         };
         Ok(Small { values: x.values.iter().map(f).collect(), ..x.clone() })
@@ -363,7 +402,8 @@ impl Fold<'_> {
             let (outer, inner) = (x.dims[..axis].iter().product::<usize>(), x.dims[axis + 1..].iter().product::<usize>());
             let old = x.dims[axis];
             let at = |k: usize| (first as i64 + k as i64 * step) as usize;
-            let places = (0..outer).flat_map(|o| (0..len).flat_map(move |k| (0..inner).map(move |i| (o * old + at(k)) * inner + i)));
+            let places =
+                (0..outer).flat_map(|o| (0..len).flat_map(move |k| (0..inner).map(move |i| (o * old + at(k)) * inner + i)));
             let mut dims = x.dims.clone();
             dims[axis] = len;
             x = x.picked(dims, places);
@@ -446,8 +486,20 @@ fn integer(op: &str, a: i64, b: i64, unsigned: bool) -> Result<i64> {
         "Div" => a.wrapping_div(b),
         "Mod" if b == 0 => return Err(zero()),
         "Mod" => a.wrapping_rem_euclid(b) + if b < 0 && a.wrapping_rem_euclid(b) != 0 { b } else { 0 },
-        "Min" => if less { a } else { b },
-        "Max" => if less { b } else { a },
+        "Min" => {
+            if less {
+                a
+            } else {
+                b
+            }
+        }
+        "Max" => {
+            if less {
+                b
+            } else {
+                a
+            }
+        }
         "Equal" => i64::from(a == b),
         "Less" => i64::from(less),
         "LessOrEqual" => i64::from(less || a == b),
@@ -467,8 +519,20 @@ fn real(op: &str, a: f64, b: f64) -> f64 {
         "Mul" => a * b,
         "Div" => a / b,
         "Mod" => a % b,
-        "Min" => if a.is_nan() || a < b { a } else { b },
-        "Max" => if a.is_nan() || a > b { a } else { b },
+        "Min" => {
+            if a.is_nan() || a < b {
+                a
+            } else {
+                b
+            }
+        }
+        "Max" => {
+            if a.is_nan() || a > b {
+                a
+            } else {
+                b
+            }
+        }
         "Equal" => is(a == b),
         "Less" => is(a < b),
         "LessOrEqual" => is(a <= b),

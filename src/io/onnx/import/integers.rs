@@ -15,7 +15,7 @@ use crate::tensor::Tensor;
 
 /// What a word of an element type is.
 pub(super) fn integer(element: Element) -> Integer {
-    let bits = if element == Element::Bool { 1 } else { 8 * element.bytes().min(4) as u32 };
+    let bits = if element == Element::Bool { 1 } else { element.bits().min(32) as u32 };
     Integer { signed: element.is_signed(), bits }
 }
 

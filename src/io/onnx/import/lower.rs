@@ -107,9 +107,10 @@ pub(super) fn permuted<T: Copy>(values: &[T], dims: &[usize], order: &[usize]) -
 /// A place among `rank` axes, counted from the end if negative.
 pub(super) fn axis_of(axis: i64, rank: usize) -> Result<usize> {
     let from_start = if axis < 0 { axis + rank as i64 } else { axis };
-    usize::try_from(from_start).ok().filter(|&a| a < rank).ok_or_else(|| {
-        Error::invalid("axis", axis, format!("one of {rank} axes, -{rank} to {}", rank as i64 - 1))
-    })
+    usize::try_from(from_start)
+        .ok()
+        .filter(|&a| a < rank)
+        .ok_or_else(|| Error::invalid("axis", axis, format!("one of {rank} axes, -{rank} to {}", rank as i64 - 1)))
 }
 
 /// A node on its way to the device.
@@ -192,7 +193,8 @@ impl Lower<'_, '_> {
         if self.constant(i).is_none() {
             self.wanted.set(self.node.inputs.get(i).copied().flatten());
         }
-        let unknown = || Error::invalid(format!("input {}", self.input_name(i)), "values that are worked out at run time", "constants");
+        let unknown =
+            || Error::invalid(format!("input {}", self.input_name(i)), "values that are worked out at run time", "constants");
         self.constant(i).ok_or_else(unknown)
     }
 
@@ -210,7 +212,9 @@ impl Lower<'_, '_> {
     pub fn number(&self, i: usize) -> Result<f32> {
         match self.floats(i)?[..] {
             [v] => Ok(v),
-            ref several => Err(Error::invalid(format!("input {}", self.input_name(i)), format!("{} numbers", several.len()), "1")),
+            ref several => {
+                Err(Error::invalid(format!("input {}", self.input_name(i)), format!("{} numbers", several.len()), "1"))
+            }
         }
     }
 

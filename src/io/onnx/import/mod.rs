@@ -21,8 +21,8 @@ use crate::op::Value;
 use crate::random::Seed;
 use crate::tensor::{Tensor, TensorType};
 use lower::{Layout, OnDevice, Operand, channels_last, in_memory};
-use source::{Source, TensorId};
 pub use source::Dimension;
+use source::{Source, TensorId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::Path;
@@ -120,11 +120,8 @@ impl Onnx {
 
     /// The inputs, without those for which the file has values.
     pub fn inputs(&self) -> Vec<Input> {
-        let input = |d: &source::Declared| Input {
-            name: self.source.names[d.tensor].clone(),
-            element: d.element,
-            dims: d.dims.clone(),
-        };
+        let input =
+            |d: &source::Declared| Input { name: self.source.names[d.tensor].clone(), element: d.element, dims: d.dims.clone() };
         self.source.inputs.iter().map(input).collect()
     }
 

@@ -190,9 +190,7 @@ pub(super) fn nets(onnx: &Onnx) -> Result<Vec<(String, Net)>> {
             if !tensor.varies {
                 continue;
             }
-            let is_same = |other: &&TensorId| {
-                matches!(&trace.operands[**other], Some(Operand::Device(before)) if before.value == tensor.value)
-            };
+            let is_same = |other: &&TensorId| matches!(&trace.operands[**other], Some(Operand::Device(before)) if before.value == tensor.value);
             let net = match fed.iter().find(is_same) {
                 Some(same) if !rule.is_some_and(|rule| rule.trains) => nets[same].clone(),
                 _ => {
@@ -213,7 +211,11 @@ pub(super) fn nets(onnx: &Onnx) -> Result<Vec<(String, Net)>> {
             return Err(Error::invalid("output", format!("'{}', a constant", name.escape_debug()), want));
         };
         let Some(net) = nets.get(&id) else {
-            return Err(Error::invalid("output", format!("'{}', a constant", name.escape_debug()), "one that depends on the input"));
+            return Err(Error::invalid(
+                "output",
+                format!("'{}', a constant", name.escape_debug()),
+                "one that depends on the input",
+            ));
         };
         let Layout { order, unflattened } = &tensor.layout;
         let net = if order.is_sorted() && unflattened.is_none() {

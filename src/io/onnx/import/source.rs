@@ -2,8 +2,8 @@
 
 use super::super::array::{Array, dimensions};
 use super::super::element::Element;
-use super::super::proto::{GraphProto, ModelProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};
 use super::super::guard;
+use super::super::proto::{GraphProto, ModelProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto};
 use super::attributes::Attributes;
 use crate::error::{Error, Result};
 use prost::Message;

@@ -7,8 +7,8 @@ use super::rules;
 use super::source::{Node, Source, TensorId};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::nn::parameters::Declared;
 use crate::nn::LayerContext;
+use crate::nn::parameters::Declared;
 use crate::op::Value;
 use std::cell::Cell;
 use std::fmt;
@@ -50,11 +50,19 @@ pub(super) struct Trace {
 /// What would help with an op that there is no rule for.
 fn help(op: &str) -> &'static str {
     match op {
-        "If" | "Loop" | "Scan" => "export the network for one path, without control flow, or simplify the file by constant folding",
-        "NonMaxSuppression" | "TopK" | "RoiAlign" | "NonZero" => "cut the graph before this node, and do what follows in the program",
-        "QuantizeLinear" | "DequantizeLinear" | "QLinearConv" | "QLinearMatMul" | "ConvInteger" | "MatMulInteger" | "DynamicQuantizeLinear" => {
-            "export the network in floats, before quantisation"
+        "If" | "Loop" | "Scan" => {
+            "export the network for one path, without control flow, or simplify the file by constant folding"
         }
+        "NonMaxSuppression" | "TopK" | "RoiAlign" | "NonZero" => {
+            "cut the graph before this node, and do what follows in the program"
+        }
+        "QuantizeLinear"
+        | "DequantizeLinear"
+        | "QLinearConv"
+        | "QLinearMatMul"
+        | "ConvInteger"
+        | "MatMulInteger"
+        | "DynamicQuantizeLinear" => "export the network in floats, before quantisation",
         "LSTM" | "GRU" | "RNN" => "recurrent layers are outside what this crate is for",
         _ => "export with other ops, or cut the graph before this node",
     }

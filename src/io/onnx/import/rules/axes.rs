@@ -1,8 +1,9 @@
 //! Reductions and softmax: what works along axes.
 
+use super::super::super::array::{Array, elements};
 use super::super::super::element::Element;
 use super::super::integers::{integer, to_floats};
-use super::super::lower::{Layout, Lower, axis_of, inverse};
+use super::super::lower::{Layout, Lower, Operand, axis_of, inverse};
 use super::{Rule, rule};
 use crate::error::Result;
 use crate::op::{Op, Value};
@@ -17,33 +18,41 @@ pub(super) const RULES: &[Rule] = &[
     rule("ArgMax", "argmax", |l| extreme_place(l, false)),
     rule("ArgMin", "argmin", |l| extreme_place(l, true)),
     rule("LogSoftmax", "log_softmax", |l| softmax(l, LogSoftmax)),
-    rule("ReduceL1", "reduce_l1", |l| reduction(l, |l, x, axes| {
-        let x = l.add(Unary(Abs), &[x])?;
-        kept(l, x, Reduction::Sum, axes)
-    })),
+    rule("ReduceL1", "reduce_l1", |l| {
+        reduction(l, |l, x, axes| {
+            let x = l.add(Unary(Abs), &[x])?;
+            kept(l, x, Reduction::Sum, axes)
+        })
+    }),
     rule("ReduceL2", "reduce_l2", |l| reduction(l, |l, x, axes| kept(l, x, Reduction::L2, axes))),
-    rule("ReduceLogSum", "reduce_log_sum", |l| reduction(l, |l, x, axes| {
-        let sum = kept(l, x, Reduction::Sum, axes)?;
-        l.add(Unary(Log), &[sum])
-    })),
-    rule("ReduceLogSumExp", "reduce_log_sum_exp", |l| reduction(l, |l, x, axes| {
-        // From the largest on, so that nothing overflows.
-        let largest = kept(l, x, Reduction::Max, axes)?;
-        let less = l.add(Binary::<Sub>::new(), &[x, largest])?;
-        let exp = l.add(Unary(Exp), &[less])?;
-        let sum = kept(l, exp, Reduction::Sum, axes)?;
-        let log = l.add(Unary(Log), &[sum])?;
-        l.add(Binary::<Add>::new(), &[log, largest])
-    })),
+    rule("ReduceLogSum", "reduce_log_sum", |l| {
+        reduction(l, |l, x, axes| {
+            let sum = kept(l, x, Reduction::Sum, axes)?;
+            l.add(Unary(Log), &[sum])
+        })
+    }),
+    rule("ReduceLogSumExp", "reduce_log_sum_exp", |l| {
+        reduction(l, |l, x, axes| {
+            // From the largest on, so that nothing overflows.
+            let largest = kept(l, x, Reduction::Max, axes)?;
+            let less = l.add(Binary::<Sub>::new(), &[x, largest])?;
+            let exp = l.add(Unary(Exp), &[less])?;
+            let sum = kept(l, exp, Reduction::Sum, axes)?;
+            let log = l.add(Unary(Log), &[sum])?;
+            l.add(Binary::<Add>::new(), &[log, largest])
+        })
+    }),
     rule("ReduceMax", "reduce_max", |l| either(l, Reduction::Max, IntegerReduction::Max)),
     rule("ReduceMean", "reduce_mean", |l| reduction(l, |l, x, axes| kept(l, x, Reduction::Mean, axes))),
     rule("ReduceMin", "reduce_min", |l| either(l, Reduction::Min, IntegerReduction::Min)),
     rule("ReduceProd", "reduce_prod", |l| either(l, Reduction::Product, IntegerReduction::Product)),
     rule("ReduceSum", "reduce_sum", |l| either(l, Reduction::Sum, IntegerReduction::Sum)),
-    rule("ReduceSumSquare", "reduce_sum_square", |l| reduction(l, |l, x, axes| {
-        let square = l.add(Binary::<Mul>::new(), &[x, x])?;
-        kept(l, square, Reduction::Sum, axes)
-    })),
+    rule("ReduceSumSquare", "reduce_sum_square", |l| {
+        reduction(l, |l, x, axes| {
+            let square = l.add(Binary::<Mul>::new(), &[x, x])?;
+            kept(l, square, Reduction::Sum, axes)
+        })
+    }),
     rule("Softmax", "softmax", |l| softmax(l, Softmax)),
 ];
 
@@ -100,6 +109,9 @@ fn reduction(l: &mut Lower<'_, '_>, op: impl FnOnce(&mut Lower<'_, '_>, Value, &
     let rank = l.rank(0)?;
     let axes = reduced_axes(l, rank)?;
     let keep = l.attributes().flag("keepdims", true)?;
+    if let Some(array) = l.constant(0).filter(|array| array.is_empty()).cloned() {
+        return of_none(l, &array, &axes, keep);
+    }
     let mut x = l.on_device(0)?;
     if x.layout.unflattened.is_some() {
         x.value = l.plain(0)?;
@@ -119,6 +131,31 @@ fn reduction(l: &mut Lower<'_, '_>, op: impl FnOnce(&mut Lower<'_, '_>, Value, &
     }
     let y = l.reshaped(y, super::super::lower::in_memory(&dims, &order))?;
     l.put(0, y, x.element, dims, Layout { order, unflattened: None });
+    Ok(())
+}
+
+/// A reduction of no elements.
+fn of_none(l: &mut Lower<'_, '_>, array: &Array, axes: &[usize], keep: bool) -> Result<()> {
+    let element = array.element();
+    let (value, integer) = match l.node.op.as_str() {
+        "ReduceMax" => (f32::NEG_INFINITY, integer(element).range()[0]),
+        "ReduceMin" => (f32::INFINITY, integer(element).range()[1]),
+        "ReduceProd" => (1.0, 1),
+        "ReduceLogSum" | "ReduceLogSumExp" => (f32::NEG_INFINITY, 0),
+        "ReduceMean" => (f32::NAN, 0),
+        _ => (0.0, 0),
+    };
+    let dims = array.dims().iter().enumerate().filter_map(|(axis, &d)| match (axes.contains(&axis), keep) {
+        (false, _) => Some(d),
+        (true, keep) => keep.then_some(1),
+    });
+    let dims: Vec<usize> = dims.collect();
+    let n = elements(&dims)?;
+    let made = match element.is_float() {
+        true => Array::reals(element, dims, vec![value; n])?,
+        false => Array::integers(element, dims, vec![integer; n])?,
+    };
+    l.set(0, Operand::Constant(made));
     Ok(())
 }
 

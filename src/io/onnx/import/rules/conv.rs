@@ -94,13 +94,12 @@ fn conv_transpose(l: &mut Lower<'_, '_>) -> Result<()> {
         Some(size) => {
             // What is cut off lies at both ends, an odd one at the end for SAME_UPPER only.
             let cut = |axis: usize| {
-                let total = whole[axis].checked_sub(size[axis]).ok_or_else(|| {
-                    Error::invalid("output_shape", size[axis], format!("at most {}, what there is without padding", whole[axis]))
-                })?;
+                // A size with more than that gets zeros at the end.
+                let total = whole[axis].saturating_sub(size[axis]);
                 let (less, more) = (total / 2, total - total / 2);
-                Ok(if upper == "SAME_UPPER" { (less, more) } else { (more, less) })
+                if upper == "SAME_UPPER" { (less, more) } else { (more, less) }
             };
-            let ((top, bottom), (left, right)) = (cut(0)?, cut(1)?);
+            let ((top, bottom), (left, right)) = (cut(0), cut(1));
             window.padding = Padding::Explicit { top, bottom, left, right };
             size
         }

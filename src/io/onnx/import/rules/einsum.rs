@@ -6,6 +6,7 @@ use super::{Rule, rule};
 use crate::error::{Error, Result};
 use crate::op::Value;
 use crate::ops::reduce::{Reduction, reduce};
+use crate::ops::slice::{Slice, SliceRange};
 
 pub(super) const RULES: &[Rule] = &[rule("Einsum", "einsum", einsum)];
 
@@ -44,11 +45,34 @@ fn labels(equation: &str, ranks: &[usize]) -> Result<(Vec<Vec<char>>, Vec<char>)
         }
     };
     let known = |c: &char| all.iter().any(|term| term.contains(c));
-    let twice = |term: &[char]| term.iter().enumerate().any(|(i, c)| term[..i].contains(c));
-    if !result.iter().all(known) || twice(&result) || all.iter().any(|term| twice(term)) {
-        return Err(wrong("letters of the inputs, each at most once in a term: diagonals aren't taken"));
+    if !result.iter().all(known) || repeated(&result).is_some() {
+        return Err(wrong("letters of the inputs, each at most once in the result"));
     }
     Ok((all, result))
+}
+
+/// Two places of a letter.
+fn repeated(term: &[char]) -> Option<[usize; 2]> {
+    (0..term.len()).find_map(|i| Some([term[..i].iter().position(|c| *c == term[i])?, i]))
+}
+
+/// A tensor whose axes have different letters: of two of one letter the diagonal is left.
+fn diagonals(l: &mut Lower<'_, '_>, mut x: Value, names: &mut Vec<char>) -> Result<Value> {
+    while let Some([i, j]) = repeated(names) {
+        let order: Vec<usize> = (0..names.len()).filter(|&axis| axis != i && axis != j).chain([i, j]).collect();
+        x = l.transposed(x, &order)?;
+        let dims = l.shape(x);
+        let (outer, n) = (&dims[..dims.len() - 2], dims[dims.len() - 1]);
+        let rows = outer.iter().product::<usize>();
+        let flat = l.reshaped(x, [rows, n * n])?;
+        let places = SliceRange { axis: 1, start: 0, len: n, step: n as isize + 1 };
+        let diagonal = l.add(Slice { ranges: vec![places] }, &[flat])?;
+        x = l.reshaped(diagonal, [outer, &[n]].concat())?;
+        let letter = names[i];
+        names.retain(|c| *c != letter);
+        names.push(letter);
+    }
+    Ok(x)
 }
 
 /// The axes of a tensor, named, in another order, those that `kept` doesn't have summed up.
@@ -66,7 +90,7 @@ fn arranged(l: &mut Lower<'_, '_>, mut x: Value, names: &[char], kept: &[char]) 
 fn einsum(l: &mut Lower<'_, '_>) -> Result<()> {
     let equation = l.attributes().string("equation")?.unwrap_or_default().to_string();
     let ranks = (0..l.n_inputs()).map(|i| l.rank(i)).collect::<Result<Vec<_>>>()?;
-    let (names, result) = labels(&equation, &ranks)?;
+    let (mut names, result) = labels(&equation, &ranks)?;
     let element = l.element(0)?;
     let mut sizes = std::collections::HashMap::new();
     for (i, term) in names.iter().enumerate() {
@@ -82,16 +106,19 @@ fn einsum(l: &mut Lower<'_, '_>) -> Result<()> {
     let y = match names.len() {
         1 => {
             let x = l.plain(0)?;
+            let x = diagonals(l, x, &mut names[0])?;
             arranged(l, x, &names[0], &result)?
         }
         2 => {
+            let (x, w) = (l.plain(0)?, l.plain(1)?);
+            let (x, w) = (diagonals(l, x, &mut names[0])?, diagonals(l, w, &mut names[1])?);
             let (a, b) = (&names[0], &names[1]);
-            let pick = |from: &[char], test: &dyn Fn(&char) -> bool| from.iter().copied().filter(|c| test(c)).collect::<Vec<char>>();
+            let pick =
+                |from: &[char], test: &dyn Fn(&char) -> bool| from.iter().copied().filter(|c| test(c)).collect::<Vec<char>>();
             let outer = pick(a, &|c| b.contains(c) && result.contains(c));
             let inner = pick(a, &|c| b.contains(c) && !result.contains(c));
             let rows = pick(a, &|c| !b.contains(c) && result.contains(c));
             let columns = pick(b, &|c| !a.contains(c) && result.contains(c));
-            let (x, w) = (l.plain(0)?, l.plain(1)?);
             let x = arranged(l, x, a, &[&outer[..], &rows, &inner].concat())?;
             let w = arranged(l, w, b, &[&outer[..], &inner, &columns].concat())?;
             let count = |letters: &[char]| dims(letters).iter().product::<usize>();

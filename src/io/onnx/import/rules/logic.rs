@@ -92,7 +92,7 @@ fn cast(l: &mut Lower<'_, '_>, to: Element) -> Result<()> {
     } else {
         l.add(Cast::Wrap(integer(to)), &[x.value])?
     };
-    if from.bytes() == 8 && to.bytes() == 8 && !from.is_float() && !to.is_float() {
+    if from.bits() == 64 && to.bits() == 64 && !from.is_float() && !to.is_float() {
         return Err(Error::invalid("cast", format!("{from} to {to}"), "types of 32 bits: wider ones aren't on a device"));
     }
     l.put(0, y, to, x.dims, x.layout);

@@ -52,7 +52,11 @@ fn batch_norm(l: &mut Lower<'_, '_>) -> Result<()> {
         Some(constants) if l.prefix.is_empty() => {
             for array in &constants {
                 if array.dims() != [c] {
-                    return Err(Error::invalid("statistics", format!("{:?}", array.dims()), format!("[{c}], a number a channel")));
+                    return Err(Error::invalid(
+                        "statistics",
+                        format!("{:?}", array.dims()),
+                        format!("[{c}], a number a channel"),
+                    ));
                 }
             }
             let initial = |i: usize| Initial::from(given(&constants[i], &[0], None));

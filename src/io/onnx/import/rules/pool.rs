@@ -10,7 +10,7 @@ use crate::ops::avg_pool2d::AvgPool2d;
 use crate::ops::lp_pool2d::LpPool2d;
 use crate::ops::max_pool2d::MaxPool2d;
 use crate::ops::reduce::{Reduction, reduce};
-use crate::tensor::Window2d;
+use crate::tensor::{Padding, Window2d};
 
 pub(super) const RULES: &[Rule] = &[
     rule("AveragePool", "avg_pool", average_pool),
@@ -21,10 +21,14 @@ pub(super) const RULES: &[Rule] = &[
     rule("MaxPool", "max_pool", max_pool),
 ];
 
-fn pool<O: Op>(l: &mut Lower<'_, '_>, op: impl FnOnce(Window2d) -> O) -> Result<()> {
-    let s = Spatial::of("input", &l.dims(0)?)?;
+fn pool<O: Op>(l: &mut Lower<'_, '_>, op: impl Fn(Window2d) -> O) -> Result<()> {
     let kernel = l.attributes().ints("kernel_shape")?.ok_or_else(|| Error::invalid("kernel_shape", "none", "sizes"))?;
-    let window = s.window(l, &sizes("kernel_shape", &kernel)?)?;
+    let kernel = sizes("kernel_shape", &kernel)?;
+    if let [n, c, d, h, w] = l.dims(0)?[..] {
+        return pool_volume(l, &kernel, [n, c, d, h, w], op);
+    }
+    let s = Spatial::of("input", &l.dims(0)?)?;
+    let window = s.window(l, &kernel)?;
     let element = l.element(0)?;
     let x = l.channels_last(0)?;
     let x = l.reshaped(x, s.nhwc())?;
@@ -33,6 +37,38 @@ fn pool<O: Op>(l: &mut Lower<'_, '_>, op: impl FnOnce(Window2d) -> O) -> Result<
     let y = of_floats(l, y, element)?;
     let out = s.onnx(&l.shape(y));
     l.put_channels_last(0, y, element, out)
+}
+
+/// Over planes, then over depth: the largest of the largest, and likewise sums of powers, and means, as all windows of a plane have as many elements.
+fn pool_volume<O: Op>(
+    l: &mut Lower<'_, '_>,
+    kernel: &[usize],
+    [n, c, d, h, w]: [usize; 5],
+    op: impl Fn(Window2d) -> O,
+) -> Result<()> {
+    let planes = Spatial { n: 2, dims: [n * d, c, h, w] };
+    let window = planes.window_of(l, kernel, &[1, 2])?;
+    let element = l.element(0)?;
+    let x = l.channels_last(0)?;
+    let x = l.reshaped(x, planes.nhwc())?;
+    let x = to_floats(l, x, element)?;
+    let y = l.add(op(window), &[x])?;
+    let [h, w] = [l.shape(y)[1], l.shape(y)[2]];
+    let columns = Spatial { n: 1, dims: [n, c, h * w, d] };
+    let window = columns.window_of(l, kernel, &[0])?;
+    // Depth is the height here.
+    let [kernel, stride] = [window.kernel, window.stride].map(|[_, depth]| [depth, 1]);
+    let padding = match window.padding {
+        Padding::Explicit { left, right, .. } => Padding::Explicit { top: left, bottom: right, left: 0, right: 0 },
+        other => other,
+    };
+    let dilation = [window.dilation[1], 1];
+    let window = Window2d { kernel, stride, dilation, padding, ceil: window.ceil };
+    let y = l.reshaped(y, [n, d, h * w, c])?;
+    let y = l.add(op(window), &[y])?;
+    let y = of_floats(l, y, element)?;
+    let d = l.shape(y)[1];
+    l.put_channels_last(0, y, element, vec![n, c, d, h, w])
 }
 
 fn max_pool(l: &mut Lower<'_, '_>) -> Result<()> {

@@ -44,14 +44,16 @@ impl Sampling {
     /// Where an element lies on the old axis.
     fn place(&self, a: &Axis, o: usize) -> f64 {
         let (o, len, out) = (o as f64, a.len as f64, a.out as f64);
+        // Before it was rounded to whole elements.
+        let resized = a.scale * len;
         match self.coordinates.as_str() {
             "half_pixel_symmetric" => {
-                let adjustment = out / (a.scale * len);
+                let adjustment = out / resized;
                 len / 2.0 * (1.0 - adjustment) + (o + 0.5) / a.scale - 0.5
             }
-            "pytorch_half_pixel" if a.out == 1 => 0.0,
-            "align_corners" if a.out == 1 => 0.0,
-            "align_corners" => o * (len - 1.0) / (out - 1.0),
+            "pytorch_half_pixel" if resized <= 1.0 => 0.0,
+            "align_corners" if resized == 1.0 => 0.0,
+            "align_corners" => o * (len - 1.0) / (resized - 1.0),
             "asymmetric" => o / a.scale,
             "tf_half_pixel_for_nn" => (o + 0.5) / a.scale,
             "tf_crop_and_resize" => {
@@ -255,7 +257,8 @@ fn resampled(l: &mut Lower<'_, '_>, mut dims: Vec<usize>, sampling: &Sampling, a
     if !outside.is_empty() {
         // What lies outside is 0 by now.
         let shape: Vec<usize> = x.layout.order.iter().map(|&axis| dims[axis]).collect();
-        let own: Vec<usize> = x.layout.order.iter().map(|a| if outside.iter().any(|(o, _)| o == a) { dims[*a] } else { 1 }).collect();
+        let own: Vec<usize> =
+            x.layout.order.iter().map(|a| if outside.iter().any(|(o, _)| o == a) { dims[*a] } else { 1 }).collect();
         let n = own.iter().product::<usize>();
         let is_outside = |mut i: usize| {
             let mut any = false;

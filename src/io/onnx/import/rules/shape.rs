@@ -1,20 +1,23 @@
 //! What moves elements or says of what shape they are.
 
-use super::super::lower::{Layout, Lower, OnDevice, Operand, axis_of, in_memory, inverse};
 use super::super::super::array::{Array, dimensions, elements};
 use super::super::super::element::Element;
+use super::super::lower::{Layout, Lower, OnDevice, Operand, axis_of, in_memory, inverse};
 use super::{Rule, rule};
 use crate::error::{Error, Result};
 use crate::nn::{Dropout, Layer, Mode};
 use crate::op::Value;
 use crate::ops::concat::Concat;
 use crate::ops::expand::Expand;
+use crate::ops::fill::Fill;
 use crate::ops::gather::Gather;
 use crate::ops::slice::{Pad, PadAxis, Slice, SliceRange};
+use crate::tensor::MAX_ELEMENTS;
 
 pub(super) const RULES: &[Rule] = &[
     rule("Concat", "concat", concat),
     rule("Constant", "constant", constant),
+    rule("ConstantOfShape", "fill", constant_of_shape),
     rule("DepthToSpace", "depth_to_space", depth_to_space),
     Rule { trains: true, ..rule("Dropout", "dropout", dropout) },
     rule("Expand", "expand", expand),
@@ -48,6 +51,29 @@ fn constant(l: &mut Lower<'_, '_>) -> Result<()> {
         Array::int64s([v.len()], v)?
     } else {
         return Err(Error::invalid("value", "none, or strings, or a sparse tensor", "a tensor or numbers"));
+    };
+    l.set(0, Operand::Constant(array));
+    Ok(())
+}
+
+/// One too large for arithmetic on shapes.
+fn constant_of_shape(l: &mut Lower<'_, '_>) -> Result<()> {
+    let dims = dimensions(&l.ints(0)?)?;
+    let n = elements(&dims)?;
+    let value = match l.attributes().tensor("value")? {
+        Some(array) => array.clone(),
+        None => Array::floats([1], vec![0.0])?,
+    };
+    if value.len() != 1 || n > MAX_ELEMENTS {
+        return Err(Error::invalid("value", format!("{value:?} for {n} elements"), "one element for a tensor of at most 2^31"));
+    }
+    let element = value.element();
+    let array = if element.is_float() {
+        let v = Fill { value: value.to_floats()?[0], shape: if dims.is_empty() { vec![1] } else { dims.clone() }.into() };
+        let y = l.add(v, &[])?;
+        return l.put_plain(0, y, element, dims);
+    } else {
+        Array::integers(element, dims, vec![value.to_integers()?[0]; n])?
     };
     l.set(0, Operand::Constant(array));
     Ok(())
@@ -96,7 +122,9 @@ fn target(l: &Lower<'_, '_>, dims: &[usize], wanted: &[i64]) -> Result<Vec<usize
     let made = resolve(wanted);
     // A batch that the file says as a number.
     match (&made, l.batch, wanted.first()) {
-        (made, Some((declared, now)), Some(&first)) if declared != now && first == declared as i64 && dims.first() == Some(&now) => {
+        (made, Some((declared, now)), Some(&first))
+            if declared != now && first == declared as i64 && dims.first() == Some(&now) =>
+        {
             let other = [&[now as i64], &wanted[1..]].concat();
             let other = resolve(&other);
             if made.is_err() || other.is_ok() { other } else { resolve(wanted) }
@@ -213,7 +241,8 @@ fn reshaped(l: &mut Lower<'_, '_>, to: Vec<usize>) -> Result<()> {
     let (mut order, mut made) = (Vec::new(), Vec::new());
     for &axis in &layout.order {
         let Some((from, into)) = runs.iter().find(|(from, _)| from.contains(&axis)) else { continue };
-        let last = from.clone().filter(|&a| dims[a] != 1 || from.len() == 1).max_by_key(|a| layout.order.iter().position(|o| o == a));
+        let last =
+            from.clone().filter(|&a| dims[a] != 1 || from.len() == 1).max_by_key(|a| layout.order.iter().position(|o| o == a));
         if last.unwrap_or(from.start) == axis {
             order.extend(from.clone());
             made.extend(into.clone());
@@ -320,7 +349,7 @@ fn slice(l: &mut Lower<'_, '_>) -> Result<()> {
     let ends = list("ends", 2)?.ok_or_else(|| none("ends"))?;
     let axes = list("axes", 3)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
     let steps = if l.has(4) { l.ints(4)? } else { vec![1; starts.len()] };
-    let mut ranges = Vec::new();
+    let (mut ranges, mut empty) = (Vec::new(), dims.clone());
     for (i, &start) in starts.iter().enumerate() {
         let (Some(&end), Some(&axis), Some(&step)) = (ends.get(i), axes.get(i), steps.get(i)) else {
             return Err(Error::invalid("ends, axes, steps", "fewer numbers than starts", "as many"));
@@ -328,13 +357,25 @@ fn slice(l: &mut Lower<'_, '_>) -> Result<()> {
         let axis = axis_of(axis, dims.len())?;
         let (start, len) = super::super::fold::slice_range(start, end, step, dims[axis])?;
         if len == 0 {
-            let want = "at least one element: tensors on a device aren't empty";
-            return Err(Error::invalid("slice", format!("no element of axis {axis}"), want));
+            empty[axis] = 0;
         }
         ranges.push(SliceRange { axis, start, len, step: step as isize });
     }
+    if empty.contains(&0) {
+        for range in &ranges {
+            empty[range.axis] = range.len;
+        }
+        let element = l.element(0)?;
+        l.set(0, Operand::Constant(none_of(element, empty)?));
+        return Ok(());
+    }
     let x = unflattened(l)?;
     put_slice(l, 0, &x, ranges)
+}
+
+/// A tensor without elements.
+fn none_of(element: Element, dims: Vec<usize>) -> Result<Array> {
+    if element.is_float() { Array::reals(element, dims, Vec::new()) } else { Array::integers(element, dims, Vec::new()) }
 }
 
 fn split(l: &mut Lower<'_, '_>) -> Result<()> {
@@ -359,8 +400,7 @@ fn split(l: &mut Lower<'_, '_>) -> Result<()> {
             if len == 0 {
                 let mut empty = dims.clone();
                 empty[axis] = 0;
-                let none = if x.element.is_float() { Array::reals(x.element, empty, vec![]) } else { Array::integers(x.element, empty, vec![]) };
-                l.set(i, Operand::Constant(none?));
+                l.set(i, Operand::Constant(none_of(x.element, empty)?));
             } else {
                 put_slice(l, i, &x, vec![SliceRange { axis, start, len, step: 1 }])?;
             }
@@ -434,7 +474,7 @@ fn pad(l: &mut Lower<'_, '_>) -> Result<()> {
         let (before, after) = (pads[i], pads[i + axes.len()]);
         let len = dims[axis] as i64;
         let total = len.saturating_add(before).saturating_add(after);
-        if total <= 0 || before.saturating_abs().max(after.saturating_abs()) > crate::tensor::MAX_ELEMENTS as i64 {
+        if total <= 0 || before.saturating_abs().max(after.saturating_abs()) > MAX_ELEMENTS as i64 {
             return Err(Error::invalid("pads", format!("{before} and {after} around {len}"), "something left"));
         }
         out[axis] = total as usize;
@@ -498,17 +538,15 @@ fn tile(l: &mut Lower<'_, '_>) -> Result<()> {
     }
     let out: Vec<usize> = dims.iter().zip(&repeats).map(|(d, r)| d.saturating_mul(*r)).collect();
     elements(&out)?;
-    repeated(l, dims, &repeats, out)
-}
-
-/// Input 0, of dimensions `dims`, so many times along each axis: each axis that is repeated is two, of which the outer one is broadcast.
-fn repeated(l: &mut Lower<'_, '_>, dims: Vec<usize>, repeats: &[usize], out: Vec<usize>) -> Result<()> {
-    let element = l.element(0)?;
-    let x = l.plain(0)?;
-    let inner = dims.iter().flat_map(|&d| [1, d]).collect::<Vec<_>>();
-    let outer = dims.iter().zip(repeats).flat_map(|(&d, &r)| [r, d]).collect::<Vec<_>>();
-    let x = l.reshaped(x, inner)?;
-    let y = l.add(Expand { shape: outer.into() }, &[x])?;
+    let (element, mut y) = (l.element(0)?, l.plain(0)?);
+    let mut now = dims;
+    for (axis, &r) in repeats.iter().enumerate().filter(|(_, r)| **r > 1) {
+        // The axis is two, of which the outer one is repeated.
+        let (outer, inner) = (now[..axis].iter().product::<usize>(), now[axis..].iter().product::<usize>());
+        y = l.reshaped(y, [outer, 1, inner])?;
+        y = l.add(Expand { shape: [outer, r, inner].into() }, &[y])?;
+        now[axis] *= r;
+    }
     l.put_plain(0, y, element, out)
 }
 

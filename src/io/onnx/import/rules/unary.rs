@@ -1,7 +1,8 @@
 //! Functions of each element.
 
+use super::super::super::array::Array;
 use super::super::integers::negative;
-use super::super::lower::Lower;
+use super::super::lower::{Lower, Operand};
 use super::arithmetic::extreme;
 use super::{Rule, rule};
 use crate::error::{Error, Result};
@@ -42,7 +43,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("Relu", "relu", |l| unary(l, Unary(Relu))),
     rule("Selu", "selu", |l| {
         let (alpha, scale) = (number(l, "alpha", 1.673_263_2)?, number(l, "gamma", 1.050_701)?);
-        unary(l, Unary(Elu { alpha, scale }))
+        unary(l, Unary(Elu { alpha: alpha * scale, scale }))
     }),
     rule("Sigmoid", "sigmoid", |l| unary(l, Unary(Sigmoid))),
     rule("Softplus", "softplus", |l| unary(l, Unary(Softplus))),
@@ -68,13 +69,22 @@ fn clip(l: &mut Lower<'_, '_>) -> Result<()> {
         None if l.constant(i).is_some() => l.number(i).map(Some),
         given => Ok(given),
     };
-    let known = |l: &Lower<'_, '_>, i: usize| !l.has(i) || l.constant(i).is_some();
-    let [low, high] = [bound(l, "min", 1)?, bound(l, "max", 2)?].map(|b| b.map(f64::from));
-    let op = Clip { low: low.unwrap_or(f64::NEG_INFINITY), high: high.unwrap_or(f64::INFINITY) };
-    if l.element(0)?.is_float() && known(l, 1) && known(l, 2) && op.low <= op.high {
-        return unary(l, Unary(op));
+    let [low, high] = [bound(l, "min", 1)?, bound(l, "max", 2)?];
+    if let (Some(low), Some(high)) = (low, high)
+        && l.element(0)?.is_float()
+        && low.is_finite()
+        && high.is_finite()
+        && low <= high
+    {
+        return unary(l, Unary(Clip { low: low.into(), high: high.into() }));
     }
-    // Bounds that are worked out, and such that cross each other: the upper one counts.
+    for (i, bound) in [(1, low), (2, high)] {
+        if let (Some(bound), false) = (bound, l.has(i)) {
+            l.inputs.resize(l.n_inputs().max(i + 1), None);
+            l.inputs[i] = Some(Operand::Constant(Array::floats([], vec![bound])?));
+        }
+    }
+    // One bound alone, bounds that are worked out, and such that cross each other: the upper one counts.
     if l.has(1) {
         extreme::<Max>(l, &[0, 1])?;
     } else {

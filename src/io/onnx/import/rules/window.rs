@@ -57,21 +57,30 @@ impl Spatial {
 
     /// A window of this size, by the node's attributes.
     pub fn window(&self, l: &Lower<'_, '_>, kernel: &[usize]) -> Result<Window2d> {
-        if kernel.len() != self.n {
+        let axes: Vec<usize> = (0..self.n).collect();
+        self.window_of(l, kernel, &axes)
+    }
+
+    /// A window along the spatial axes `axes` of those for which the attributes have numbers.
+    pub fn window_of(&self, l: &Lower<'_, '_>, kernel: &[usize], axes: &[usize]) -> Result<Window2d> {
+        let all = kernel.len();
+        if axes.last().is_none_or(|&last| last >= all) || axes.len() != self.n {
             return Err(Error::invalid("kernel_shape", format!("{kernel:?}"), format!("{} numbers", self.n)));
         }
-        let stride = self.pair(&per_axis(l, "strides", self.n, 1)?, 1);
-        let dilation = self.pair(&per_axis(l, "dilations", self.n, 1)?, 1);
-        let kernel = self.pair(kernel, 1);
+        let of = |values: Vec<usize>| axes.iter().map(|&axis| values[axis]).collect::<Vec<_>>();
+        let stride = self.pair(&of(per_axis(l, "strides", all, 1)?), 1);
+        let dilation = self.pair(&of(per_axis(l, "dilations", all, 1)?), 1);
+        let kernel = self.pair(&of(kernel.to_vec()), 1);
         let ceil = l.attributes().flag("ceil_mode", false)?;
         let padding = match l.attributes().string("auto_pad")?.unwrap_or("NOTSET") {
             "NOTSET" => {
-                let pads = l.attributes().ints("pads")?.unwrap_or_else(|| vec![0; 2 * self.n]);
+                let pads = l.attributes().ints("pads")?.unwrap_or_else(|| vec![0; 2 * all]);
                 let pads = sizes("pads", &pads)?;
-                if pads.len() != 2 * self.n {
-                    return Err(Error::invalid("pads", format!("{pads:?}"), format!("{} numbers", 2 * self.n)));
+                if pads.len() != 2 * all {
+                    return Err(Error::invalid("pads", format!("{pads:?}"), format!("{} numbers", 2 * all)));
                 }
-                let ([top, left], [bottom, right]) = (self.pair(&pads[..self.n], 0), self.pair(&pads[self.n..], 0));
+                let (before, after) = (of(pads[..all].to_vec()), of(pads[all..].to_vec()));
+                let ([top, left], [bottom, right]) = (self.pair(&before, 0), self.pair(&after, 0));
                 Padding::Explicit { top, bottom, left, right }
             }
             "VALID" => Padding::Valid,
