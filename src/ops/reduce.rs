@@ -372,7 +372,7 @@ impl Cpu for Reduce {
         };
         let product = |x: &[T], y: &mut [T]| {
             y.fill(T::ONE);
-            x.chunks_exact(y.len()).for_each(|row| y.iter_mut().zip(row).for_each(|(y, &x)| *y = *y * x));
+            x.chunks_exact(y.len()).for_each(|row| y.iter_mut().zip(row).for_each(|(y, &x)| *y *= x));
         };
         let joined = |parts: Vec<Vec<T>>, join: &dyn Fn(&[T], &mut [T])| {
             let mut joined = vec![T::ZERO; parts[0].len()];
