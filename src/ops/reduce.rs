@@ -60,7 +60,11 @@ impl Run {
     pub fn new(shape: &Shape, axes: &Range<usize>) -> Result<Run> {
         let dims = shape.dims();
         if axes.is_empty() || axes.end > dims.len() {
-            return Err(Error::invalid("axes", format!("{axes:?}"), format!("one or more of the {} axes of {shape}", dims.len())));
+            return Err(Error::invalid(
+                "axes",
+                format!("{axes:?}"),
+                format!("one or more of the {} axes of {shape}", dims.len()),
+            ));
         }
         let product = |dims: &[usize]| dims.iter().product();
         Ok(Run { outer: product(&dims[..axes.start]), len: product(&dims[axes.clone()]), inner: product(&dims[axes.end..]) })
@@ -368,7 +372,7 @@ impl Cpu for Reduce {
         };
         let product = |x: &[T], y: &mut [T]| {
             y.fill(T::ONE);
-            x.chunks_exact(y.len()).for_each(|row| y.iter_mut().zip(row).for_each(|(y, &x)| *y = *y * x));
+            x.chunks_exact(y.len()).for_each(|row| y.iter_mut().zip(row).for_each(|(y, &x)| *y *= x));
         };
         let joined = |parts: Vec<Vec<T>>, join: &dyn Fn(&[T], &mut [T])| {
             let mut joined = vec![T::ZERO; parts[0].len()];
@@ -495,18 +499,8 @@ impl Cpu for Broadcast {
 
 /// The list's entries.
 pub static DECLARATIONS: &[Declaration] = &[
-    Declaration {
-        name: "reduce",
-        no_gradient: None,
-        shaders: &[&REDUCE],
-        cases: reduce_cases,
-    },
-    Declaration {
-        name: "broadcast",
-        no_gradient: None,
-        shaders: &[&BROADCAST],
-        cases: broadcast_cases,
-    },
+    Declaration { name: "reduce", no_gradient: None, shaders: &[&REDUCE], cases: reduce_cases },
+    Declaration { name: "broadcast", no_gradient: None, shaders: &[&BROADCAST], cases: broadcast_cases },
 ];
 
 fn reduce_cases() -> Vec<Case> {
@@ -552,7 +546,9 @@ fn reduce_cases() -> Vec<Case> {
 
 /// Few factors, near 1 so that none of many vanishes; zeros; what isn't finite.
 fn product_cases() -> Vec<Case> {
-    let case = |case: &str, axes, x: Tensor| Case::new(format!("product_{case}"), Reduce { reduction: Reduction::Product, axes }, vec![x]);
+    let case = |case: &str, axes, x: Tensor| {
+        Case::new(format!("product_{case}"), Reduce { reduction: Reduction::Product, axes }, vec![x])
+    };
     let near_one = |seed, shape: &[usize]| {
         let x = sample::positive(seed, shape);
         let data = x.as_f32().unwrap_or_default().iter().map(|x| x + 0.45).collect();
