@@ -48,7 +48,8 @@ struct Arguments {
 
 /// `0.485,0.456,0.406`, or one number for all three.
 fn colours(text: &str) -> Result<[f32; 3], String> {
-    let numbers = text.split(',').map(|v| v.trim().parse().map_err(|_| format!("'{v}' is no number"))).collect::<Result<Vec<f32>, _>>()?;
+    let numbers =
+        text.split(',').map(|v| v.trim().parse().map_err(|_| format!("'{v}' is no number"))).collect::<Result<Vec<f32>, _>>()?;
     match numbers[..] {
         [v] => Ok([v; 3]),
         [r, g, b] => Ok([r, g, b]),
