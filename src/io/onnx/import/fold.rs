@@ -122,7 +122,8 @@ pub(super) fn fold(node: &Node, inputs: &[Option<&Array>]) -> Result<Option<Vec<
     made.map(|all| all.into_iter().map(Small::array).collect()).transpose()
 }
 
-const OPS: &[&str] = &[
+/// The ops that are worked out.
+pub(super) const OPS: &[&str] = &[
     "Abs",
     "Add",
     "And",
