@@ -14,6 +14,7 @@ use crate::ops::view::View;
 use crate::tensor::DType;
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A tensor of an ONNX graph, as far as it is known.
 #[derive(Clone, Debug)]
@@ -117,7 +118,7 @@ pub(super) fn axis_of(axis: i64, rank: usize) -> Result<usize> {
 pub(super) struct Lower<'a, 'c> {
     pub ctx: &'a mut LayerContext<'c>,
     pub node: &'a Node,
-    pub names: &'a [String],
+    pub names: &'a [Arc<str>],
     /// Version of the node's op set.
     pub opset: i64,
     /// The size of the batch for which the file was written, if it says one, and what it is now.

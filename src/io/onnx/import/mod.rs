@@ -22,6 +22,7 @@ use crate::random::Seed;
 use crate::tensor::{Tensor, TensorType};
 use lower::{Layout, OnDevice, Operand, channels_last, in_memory};
 pub use source::Dimension;
+pub(super) use source::{READ, Read};
 use source::{Source, TensorId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -121,13 +122,13 @@ impl Onnx {
     /// The inputs, without those for which the file has values.
     pub fn inputs(&self) -> Vec<Input> {
         let input =
-            |d: &source::Declared| Input { name: self.source.names[d.tensor].clone(), element: d.element, dims: d.dims.clone() };
+            |d: &source::Declared| Input { name: self.source.names[d.tensor].to_string(), element: d.element, dims: d.dims.clone() };
         self.source.inputs.iter().map(input).collect()
     }
 
     /// Names of the outputs.
     pub fn outputs(&self) -> Vec<&str> {
-        self.source.outputs.iter().map(|&id| self.source.names[id].as_str()).collect()
+        self.source.outputs.iter().map(|&id| &*self.source.names[id]).collect()
     }
 
     /// Versions of the sets of ops that the file was written for, by domain; ONNX's own has an empty name.
@@ -259,7 +260,7 @@ impl Onnx {
         for declared in &self.source.inputs {
             let name = &self.source.names[declared.tensor];
             let place = |e: Error| e.at(&format!("input '{}'", name.escape_debug()));
-            let Some((_, array)) = inputs.iter().find(|(n, _)| n == name) else {
+            let Some((_, array)) = inputs.iter().find(|(n, _)| *n == &**name) else {
                 return Err(place(Error::invalid("value", "none", "a tensor")));
             };
             if array.element() != declared.element {
@@ -322,7 +323,7 @@ impl Onnx {
         }
         let (mut values, mut places) = (Vec::new(), Vec::new());
         for &id in &self.source.outputs {
-            let name = self.source.names[id].clone();
+            let name = self.source.names[id].to_string();
             let operand = operands[id].clone().ok_or_else(|| Error::invalid("output", &name, "a tensor"))?;
             places.push(match operand {
                 Operand::Constant(array) => (name, Err(array)),

@@ -205,7 +205,7 @@ pub(super) fn nets(onnx: &Onnx) -> Result<Vec<(String, Net)>> {
     }
     let mut outputs = Vec::new();
     for &id in &source.outputs {
-        let name = source.names[id].clone();
+        let name = source.names[id].to_string();
         let Some(Operand::Device(tensor)) = &trace.operands[id] else {
             let want = "one that depends on the network's input";
             return Err(Error::invalid("output", format!("'{}', a constant", name.escape_debug()), want));

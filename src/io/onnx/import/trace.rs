@@ -92,7 +92,7 @@ impl Trace {
             let Trace { graph, declared, operands, .. } = &mut trace;
             let wanted = Cell::new(None);
             let made = match node.fault.clone() {
-                Some(fault) => Err(fault),
+                Some(fault) => Err(*fault),
                 None if !known && rules::find(&node.domain, &node.op).is_some() => continue,
                 None => {
                     let mut ctx = LayerContext::declaring(graph, declared, &name);
