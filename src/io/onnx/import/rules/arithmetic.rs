@@ -191,7 +191,10 @@ fn prelu(l: &mut Lower<'_, '_>) -> Result<()> {
         }
         None => meet(l, &[0, 1])?,
     };
-    let element = l.element(0)?;
+    let (element, x) = (l.element(0)?, l.dims(0)?);
+    if broadcast(&[x.clone(), l.dims(1)?])? != x {
+        return Err(Error::invalid("slope", format!("{:?}", l.dims(1)?), format!("one that is repeated to {x:?}")));
+    }
     let y = l.add(Binary::<Prelu>::new(), &values)?;
     l.put(0, y, element, dims, layout);
     Ok(())
