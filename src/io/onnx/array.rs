@@ -232,16 +232,18 @@ impl Array {
         if !is_below || location.is_empty() || location.contains('\\') {
             return Err(outside());
         }
-        let unreadable = |path: &Path, e: std::io::Error| Error::file(path, e);
+        let unreadable = |path: &Path, e: &dyn fmt::Display| {
+            Error::invalid("external data", format!("{}: {e}", path.display()), "a file that can be read")
+        };
         let path = folder.join(name);
         // A link may lead anywhere: where it leads to counts.
-        let real = path.canonicalize().map_err(|e| unreadable(&path, e))?;
-        if !real.starts_with(folder.canonicalize().map_err(|e| unreadable(folder, e))?) {
+        let real = path.canonicalize().map_err(|e| unreadable(&path, &e))?;
+        if !real.starts_with(folder.canonicalize().map_err(|e| unreadable(folder, &e))?) {
             return Err(outside());
         }
-        let meta = real.metadata().map_err(|e| unreadable(&path, e))?;
+        let meta = real.metadata().map_err(|e| unreadable(&path, &e))?;
         if !meta.is_file() {
-            return Err(Error::file(path, "not a file"));
+            return Err(unreadable(&path, &"not a file"));
         }
         if start.checked_add(bytes as u64).is_none_or(|end| end > meta.len()) {
             let got = format!("{bytes} bytes from {start} on");

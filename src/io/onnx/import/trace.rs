@@ -131,7 +131,7 @@ impl Trace {
                         node: node.name.clone(),
                         op,
                         opset: source.opset(&node.domain),
-                        why: without_place(e),
+                        why: without_place(e, &name),
                         help: if is_known { REFUSED } else { help(&node.op) },
                     });
                 }
@@ -150,10 +150,10 @@ impl Trace {
     }
 }
 
-/// The message without the node's name, which stands before it already.
-fn without_place(e: Error) -> String {
+/// The message without the layer's name: the node's stands before it already.
+fn without_place(e: Error, layer: &str) -> String {
     match e {
-        Error::Invalid { what, got, want, .. } => format!("{what}: got {got}, want {want}"),
+        Error::Invalid { place, what, got, want } if place.starts_with(layer) => format!("{what}: got {got}, want {want}"),
         other => other.to_string(),
     }
 }
