@@ -60,6 +60,7 @@ pub(in super::super) struct Kept {
     pub input: usize,
     pub dimension: usize,
     pub name: usize,
+    pub opset: usize,
 }
 
 /// A slice of the file in a vector that grows, and where it is counted from.
@@ -69,13 +70,15 @@ const BUCKETS: usize = 4;
 
 /// See [`Kept`].
 pub(in super::super) const READ: Kept = Kept {
-    node: PART + 2 * size_of::<Node>() + 160,
+    // With its place in the order and who waits for it.
+    node: PART + size_of::<Node>() + 96,
     attribute: size_of::<(String, Attribute)>() + size_of::<Array>() + 64,
     tensor: PART + BUCKETS * (size_of::<(TensorId, Array)>() + 1) + 64,
     input: PART + 2 * size_of::<Declared>() + 64,
     dimension: 4 * size_of::<Dimension>(),
     // As a name and in the table of names, as what a node reads, by whom it is made, and who reads it.
-    name: 32 + BUCKETS * (size_of::<(Arc<str>, TensorId)>() + 1) + 2 * size_of::<Arc<str>>() + 6 * size_of::<usize>() + 64,
+    name: 16 + BUCKETS * (size_of::<(Arc<str>, TensorId)>() + 1) + 2 * size_of::<Arc<str>>() + 8 * size_of::<usize>(),
+    opset: 2 * size_of::<OperatorSetIdProto>() + 2 * size_of::<(String, i64)>(),
 };
 
 /// A tensor of a file, by its place among all names.
