@@ -32,6 +32,7 @@ use striate::ops::reduce::Reduction;
 use striate::ops::resample2d::Corners;
 use striate::ops::slice::{self, PadAxis};
 use striate::tensor::{DType, Padding, TensorType};
+use striate::train::{Adam, Fit};
 use striate::{Device, Error, Result, Seed, Tensor, ops, zoo};
 
 /// A network to export.
@@ -632,4 +633,28 @@ fn what_cant_be_exported_is_named() {
     assert!(model.export_onnx(&path, OnnxExport::new()).is_err() && !path.exists());
     let mut model = Net::input([4]).dense(2).build(&Device::cpu(), Seed(1)).unwrap();
     assert!(matches!(model.export_onnx("no/such/folder/m.onnx", OnnxExport::new()), Err(Error::File { .. })));
+}
+
+/// A network that was trained here, written, read, written again and read again; ONNX Runtime runs both files. What was read can be trained on.
+#[test]
+fn a_trained_network_there_and_back() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/mnist");
+    let (train, _) = striate::data::mnist(data).unwrap();
+    let train = train.take(640).unwrap();
+    let net = Net::input([28, 28, 1]).conv2d(8, 3).batch_norm().relu().max_pool2d(2).conv2d(16, 3).relu().max_pool2d(2);
+    let net = net.flatten().dropout(0.3).dense(32).relu().dense(10);
+    let mut model = net.build(&Device::cpu(), Seed(1)).unwrap();
+    let fit = || Fit::epochs(2).batch(64).optimizer(Adam::default());
+    let history = model.fit(&train, fit()).unwrap();
+    let mut runs = Runs::new("trained");
+    let inputs = samples(&model, 5, None);
+    runs.export("trained", &mut model, OnnxExport::new(), &inputs);
+    let mut read = Onnx::read(runs.folder.join("trained.onnx")).unwrap().build(model.device()).unwrap();
+    assert_eq!(read.weights().unwrap().len(), model.weights().unwrap().len());
+    let fed: Vec<(String, Tensor)> = vec![(read.inputs()[0].0.to_string(), inputs[0].1.clone())];
+    runs.export("again", &mut read, OnnxExport::new(), &fed);
+    runs.check();
+    let more = read.fit(&train, fit()).unwrap();
+    let loss = |history: &striate::train::History| history.epochs.last().unwrap().loss;
+    assert!(loss(&more) < loss(&history), "{} after {}", loss(&more), loss(&history));
 }

@@ -1,22 +1,70 @@
-//! ONNX's own conformance tests of nodes, on the CPU and, where there is one, on a GPU or an adapter that the CPU runs. `tests/onnx/nodes.py`
-//! fetches them; `STRIATE_ONNX_NODES=FOLDER` runs all that lie in a folder (`onnx/backend/test/data/node` of the wheel).
+//! ONNX's own conformance tests of nodes, on the CPU and on a GPU or an adapter that the CPU runs: a fixed set, `tests/onnx/nodes.gz`. All of them:
+//! `tests/onnx/nodes.py` fetches them, `STRIATE_ONNX_NODES=FOLDER` runs those in a folder (`onnx/backend/test/data/node` of the wheel) that
+//! `tests/onnx/nodes.txt` lists.
 #![cfg(feature = "onnx")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may stop at what they don't expect.
 
 mod common;
 
-use std::collections::BTreeMap;
+use flate2::read::GzDecoder;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use striate::io::onnx::{Array, Onnx};
 use striate::{Device, Tensor};
 
+/// Files by their names in a case's folder.
+type Case = BTreeMap<String, Vec<u8>>;
+
 /// The tensors `input_0.pb`, `input_1.pb`, ... of a case.
-fn tensors(folder: &Path, kind: &str) -> Result<Vec<Array>, String> {
+fn tensors(case: &Case, kind: &str) -> Result<Vec<Array>, String> {
     let mut all = Vec::new();
-    while let Ok(bytes) = std::fs::read(folder.join(format!("{kind}_{}.pb", all.len()))) {
-        all.push(Array::from_bytes(bytes).map_err(|e| format!("{kind} {}: {e}", all.len()))?);
+    while let Some(bytes) = case.get(&format!("test_data_set_0/{kind}_{}.pb", all.len())) {
+        all.push(Array::from_bytes(bytes.clone()).map_err(|e| format!("{kind} {}: {e}", all.len()))?);
     }
     Ok(all)
+}
+
+/// The cases in a folder that are wanted.
+fn in_folder(folder: &Path, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Case> {
+    let mut cases = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !wanted(&name) {
+            continue;
+        }
+        let mut case = Case::new();
+        for part in ["", "test_data_set_0/"] {
+            for entry in std::fs::read_dir(path.join(part)).into_iter().flatten() {
+                let file = entry.unwrap().path();
+                if file.is_file() {
+                    case.insert(format!("{part}{}", file.file_name().unwrap().to_string_lossy()), std::fs::read(&file).unwrap());
+                }
+            }
+        }
+        cases.insert(name, case);
+    }
+    cases
+}
+
+/// The fixed set, as `tests/onnx/nodes.py` packs it.
+fn packed() -> BTreeMap<String, Case> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnx/nodes.gz");
+    let mut bytes = Vec::new();
+    GzDecoder::new(File::open(path).unwrap()).read_to_end(&mut bytes).unwrap();
+    let mut cases: BTreeMap<String, Case> = BTreeMap::new();
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        let mut take = |n: usize| rest.split_off(..n).unwrap();
+        let mut len = || u32::from_le_bytes(take(4).try_into().unwrap()) as usize;
+        let lens = [len(), len()];
+        let name = String::from_utf8(take(lens[0]).to_vec()).unwrap();
+        let (case, file) = name.split_once('/').unwrap();
+        cases.entry(case.to_string()).or_default().insert(file.to_string(), take(lens[1]).to_vec());
+    }
+    cases
 }
 
 /// Whether all elements are equal by ONNX's tolerance.
@@ -34,10 +82,9 @@ fn compare(name: &str, got: &Array, want: &Array) -> Result<(), String> {
     Ok(())
 }
 
-fn run(device: &Device, case: &Path, as_model: bool) -> Result<(), String> {
-    let onnx = Onnx::read(case.join("model.onnx")).map_err(|e| e.to_string())?;
-    let folder = case.join("test_data_set_0");
-    let (inputs, want) = (tensors(&folder, "input")?, tensors(&folder, "output")?);
+fn run(device: &Device, case: &Case, as_model: bool) -> Result<(), String> {
+    let onnx = Onnx::from_bytes(case["model.onnx"].clone()).map_err(|e| e.to_string())?;
+    let (inputs, want) = (tensors(case, "input")?, tensors(case, "output")?);
     let names: Vec<String> = onnx.inputs().into_iter().map(|input| input.name).collect();
     let inputs: Vec<(&str, Array)> = names.iter().map(String::as_str).zip(inputs).collect();
     let got = if as_model { predicted(&onnx, device, &inputs)? } else { onnx.run(device, &inputs).map_err(|e| e.to_string())? };
@@ -58,39 +105,39 @@ fn predicted(onnx: &Onnx, device: &Device, inputs: &[(&str, Array)]) -> Result<V
     Ok(made.iter().map(|(name, t)| (name.clone(), array(t))).collect())
 }
 
+/// Fails with all that fail.
+fn all(cases: &BTreeMap<String, Case>, as_model: bool) {
+    for device in common::devices("onnx_nodes") {
+        let run = |(name, case)| run(&device, case, as_model).err().map(|why| format!("{name}: {why}"));
+        let failed: Vec<String> = cases.iter().filter_map(run).collect();
+        println!("{}: {} of {} passed", device.name(), cases.len() - failed.len(), cases.len());
+        assert!(failed.is_empty(), "on {}:\n{}", device.name(), failed.join("\n"));
+    }
+}
+
+#[test]
+fn a_fixed_set() {
+    let cases = packed();
+    assert!(cases.len() > 250, "{} cases", cases.len());
+    all(&cases, false);
+}
+
+#[test]
+fn those_in_a_folder() {
+    let Some(folder) = std::env::var_os("STRIATE_ONNX_NODES").map(PathBuf::from) else { return };
+    let list = include_str!("onnx/nodes.txt");
+    let wanted: HashSet<&str> = list.split_whitespace().collect();
+    let cases = in_folder(&folder, |name| wanted.contains(name));
+    assert_eq!(cases.len(), wanted.len(), "all of the list are in {}", folder.display());
+    all(&cases, false);
+}
+
 /// Networks in a folder as `tests/onnx/light.py` makes it, as graphs and as models.
 #[test]
 fn networks_in_a_folder() {
     let Some(folder) = std::env::var_os("STRIATE_ONNX_NETWORKS").map(PathBuf::from) else { return };
-    for device in common::devices("onnx_networks") {
-        for as_model in [false, true] {
-            let failed = all(&device, &folder, as_model);
-            assert!(failed.is_empty(), "{failed:?}");
-        }
-    }
-}
-
-#[test]
-fn all_in_a_folder() {
-    let Some(folder) = std::env::var_os("STRIATE_ONNX_NODES").map(PathBuf::from) else { return };
-    for device in common::devices("onnx_nodes") {
-        for (name, why) in all(&device, &folder, false) {
-            println!("{name}: {}", why.replace('\n', " | "));
-        }
-    }
-}
-
-/// Those of a folder's cases that fail, and why.
-fn all(device: &Device, folder: &Path, as_model: bool) -> BTreeMap<String, String> {
-    let mut cases: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    cases.sort();
-    let (mut failed, mut passed) = (BTreeMap::new(), 0);
-    for case in cases.iter().filter(|case| case.join("model.onnx").exists()) {
-        match run(device, case, as_model) {
-            Ok(()) => passed += 1,
-            Err(e) => drop(failed.insert(case.file_name().unwrap().to_string_lossy().into_owned(), e)),
-        }
-    }
-    println!("{}: {passed} passed, {} failed", device.name(), failed.len());
-    failed
+    let cases = in_folder(&folder, |_| true);
+    assert!(!cases.is_empty(), "{} has cases", folder.display());
+    all(&cases, false);
+    all(&cases, true);
 }

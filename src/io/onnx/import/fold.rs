@@ -135,7 +135,8 @@ pub(super) fn fold(node: &Node, inputs: &[Option<&Array>], left: &Cell<usize>) -
     made.map(|all| all.into_iter().map(Small::array).collect()).transpose()
 }
 
-const OPS: &[&str] = &[
+/// The ops that are worked out.
+pub(super) const OPS: &[&str] = &[
     "Abs",
     "Add",
     "And",

@@ -125,6 +125,12 @@ impl Onnx {
         self
     }
 
+    /// ONNX's ops that are known, by name.
+    pub fn ops() -> Vec<&'static str> {
+        let all: BTreeSet<&str> = rules::all().map(|rule| rule.op).chain(fold::OPS.iter().copied()).collect();
+        all.into_iter().collect()
+    }
+
     /// The inputs, without those for which the file has values.
     pub fn inputs(&self) -> Vec<Input> {
         let input =

@@ -5,7 +5,7 @@ use super::window::sizes;
 use super::{Rule, rule};
 use crate::error::{Error, Result};
 use crate::ops::binary::{Add, Binary};
-use crate::ops::constant::Constant;
+use crate::ops::constant::{Constant, MAX_CONSTANT};
 use crate::ops::resample_axis::{Band, resample_axis};
 use crate::tensor::Tensor;
 use std::sync::Arc;
@@ -101,8 +101,27 @@ impl Sampling {
         (start, weights)
     }
 
+    /// Most weights of a row.
+    fn taps(&self, scale: f64) -> f64 {
+        let radius = match self.mode.as_str() {
+            "nearest" => return 1.0,
+            "linear" => 1.0,
+            _ => 2.0,
+        };
+        2.0 * radius / if self.antialias { scale.min(1.0) } else { 1.0 }
+    }
+
     /// The matrix of an axis, and which rows lie on it.
     fn band(&self, a: &Axis) -> Result<(Band, Vec<bool>)> {
+        let weights = self.taps(a.scale) * a.out as f64;
+        if !(weights <= MAX_CONSTANT as f64) {
+            let want = format!("at most {MAX_CONSTANT} weights of elements of an axis, new ones times neighbours");
+            return Err(Error::invalid(
+                "scales or sizes",
+                format!("{} to {} elements, {weights:.0} weights", a.len, a.out),
+                want,
+            ));
+        }
         let last = a.len as i64 - 1;
         let (mut rows, mut inside) = (Vec::with_capacity(a.out), Vec::with_capacity(a.out));
         for o in 0..a.out {
@@ -122,7 +141,9 @@ impl Sampling {
                     *w = if (0..=last).contains(&(first + i as i64)) { *w } else { 0.0 };
                     sum += *w;
                 }
-                weights.iter_mut().for_each(|w| *w /= sum);
+                if sum != 0.0 {
+                    weights.iter_mut().for_each(|w| *w /= sum);
+                }
             }
             // Beyond the ends the outermost elements are repeated.
             let place = |i: usize| (first + i as i64).clamp(0, last) as usize;
