@@ -33,7 +33,10 @@ fn refused_later(bytes: Vec<u8>, words: &[&str]) {
 #[track_caller]
 fn assert_words(result: Result<(), Error>, words: &[&str]) {
     let e = result.expect_err(&format!("nothing wrong: {words:?}"));
-    assert!(matches!(e, Error::Invalid { .. } | Error::Unsupported { .. } | Error::File { .. } | Error::DoesNotFit { .. }), "{e:?}");
+    assert!(
+        matches!(e, Error::Invalid { .. } | Error::Unsupported { .. } | Error::File { .. } | Error::DoesNotFit { .. }),
+        "{e:?}"
+    );
     let message = e.to_string();
     for word in words {
         assert!(message.contains(word), "no '{word}' in: {message}");
@@ -54,7 +57,8 @@ fn feeds(onnx: &Onnx) -> Vec<(&'static str, Array)> {
 fn one_node(op: &str, dims: &[i64], constants: &[Vec<u8>], attributes: &[Vec<u8>]) -> Vec<u8> {
     let names: Vec<String> = (0..constants.len()).map(|i| format!("c{i}")).collect();
     let inputs: Vec<&str> = std::iter::once("x").chain(names.iter().map(String::as_str)).collect();
-    let mut graph = vec![value(11, "x", FLOAT, dims), node("the_node", op, &inputs, &["y"], attributes), value(12, "y", FLOAT, &[])];
+    let mut graph =
+        vec![value(11, "x", FLOAT, dims), node("the_node", op, &inputs, &["y"], attributes), value(12, "y", FLOAT, &[])];
     graph.extend(names.iter().zip(constants).map(|(name, c)| part(5, &join(&[c.clone(), text(8, name)]))));
     model(&graph)
 }
@@ -242,7 +246,12 @@ fn huge_results() {
     let huge = [1i64 << 20, 1 << 30, i64::from(i32::MAX), 1 << 45, i64::MAX / 2, i64::MAX];
     for n in huge {
         for dims in [vec![n, 1 << 12], vec![n, n], vec![n, n, n, n]] {
-            let value = |ty: u64| attribute("value", &[part(5, &join(&[number(1, 1), number(2, ty), part(9, &vec![0; ty as usize / 7 * 4 + 4])])), number(20, 4)]);
+            let value = |ty: u64| {
+                attribute(
+                    "value",
+                    &[part(5, &join(&[number(1, 1), number(2, ty), part(9, &vec![0; ty as usize / 7 * 4 + 4])])), number(20, 4)],
+                )
+            };
             for ty in [FLOAT, INT64] {
                 let graph = [
                     part(5, &join(&[vector(&dims), text(8, "d")])),
@@ -300,7 +309,9 @@ fn too_large(bytes: Vec<u8>) {
 #[test]
 fn odd_arguments() {
     let equation = |text: &str| word("equation", text);
-    for bad in ["", "->", "ab->", "i", "ijk->i", "ij->k", "ij->ii", "...", "i...j...", "ij,jk", "é", "i1->i", "ij->ij->i", ",", "A"] {
+    for bad in
+        ["", "->", "ab->", "i", "ijk->i", "ij->k", "ij->ii", "...", "i...j...", "ij,jk", "é", "i1->i", "ij->ij->i", ",", "A"]
+    {
         let onnx = Onnx::from_bytes(one_node("Einsum", &[2, 2], &[], &[equation(bad)])).unwrap();
         drop((onnx.unsupported(), onnx.nets(), onnx.run(&Device::cpu(), &feeds(&onnx))));
     }
@@ -335,7 +346,10 @@ fn lists_all_that_is_unsupported() {
     assert_eq!(what, [("decide", "If", 18), ("b", "TopK", 18), ("odd", "Transpose", 18), ("theirs", "com.example.Fused", 3)]);
     assert!(found.iter().all(|n| !n.help.is_empty() && !n.why.is_empty()));
     for result in [onnx.nets().map(|_| ()), onnx.net().map(|_| ()), onnx.build(&Device::cpu()).map(|_| ())] {
-        assert_words(result, &["4 of", "If 'decide' (opset 18)", "TopK 'b'", "Transpose 'odd'", "com.example.Fused 'theirs' (opset 3)"]);
+        assert_words(
+            result,
+            &["4 of", "If 'decide' (opset 18)", "TopK 'b'", "Transpose 'odd'", "com.example.Fused 'theirs' (opset 3)"],
+        );
     }
     assert_words(onnx.run(&Device::cpu(), &feeds(&onnx)).map(|_| ()), &["4 of", "'decide'", "control flow"]);
     assert_eq!(onnx.nodes().unwrap().len(), 5);
@@ -415,7 +429,8 @@ fn gone(folder: &Path) {
     let entry = |key: &str, v: &str| part(13, &join(&[text(1, key), text(2, v)]));
     std::fs::write(folder.join("soon.bin"), [0u8; 8]).unwrap();
     let weights = tensor("w", FLOAT, &[2], &[number(14, 1), entry("location", "soon.bin")]);
-    let graph = [value(11, "x", FLOAT, &[1, 2]), weights, node("sum", "Add", &["x", "w"], &["y"], &[]), value(12, "y", FLOAT, &[])];
+    let graph =
+        [value(11, "x", FLOAT, &[1, 2]), weights, node("sum", "Add", &["x", "w"], &["y"], &[]), value(12, "y", FLOAT, &[])];
     std::fs::write(folder.join("soon.onnx"), model(&graph)).unwrap();
     let onnx = Onnx::read(folder.join("soon.onnx")).unwrap();
     std::fs::remove_file(folder.join("soon.bin")).unwrap();

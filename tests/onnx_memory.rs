@@ -76,7 +76,8 @@ fn reading_takes_twice_the_file() {
     assert!(read("int64_data", graph(&[tensor("w", INT64, &[LARGE as i64], &[part(7, &vec![1; LARGE])])])));
     let layers: Vec<Vec<u8>> = (0..3000)
         .flat_map(|i| {
-            let (from, to, w, b) = (format!("x{i}"), format!("x{}", i + 1), format!("layers.{i}.weight"), format!("layers.{i}.bias"));
+            let (from, to, w, b) =
+                (format!("x{i}"), format!("x{}", i + 1), format!("layers.{i}.weight"), format!("layers.{i}.bias"));
             let from = if i == 0 { "x".to_string() } else { from };
             let weights = [tensor(&w, FLOAT, &[4], &[part(9, &[0; 16])]), tensor(&b, FLOAT, &[4], &[part(9, &[0; 16])])];
             let attributes = ["dilations", "kernel_shape", "pads", "strides"].map(|name| protobuf::ints(name, &[1, 1, 1, 1]));

@@ -47,8 +47,7 @@ static SEQUENCE: Kind = kind::<proto::type_proto::Sequence>(&[(1, &TYPE)]);
 static MAP: Kind = kind::<proto::type_proto::Map>(&[(2, &TYPE)]);
 static OPTIONAL: Kind = kind::<proto::type_proto::Optional>(&[(1, &TYPE)]);
 static SPARSE_TYPE: Kind = kind::<proto::type_proto::SparseTensor>(&[(2, &SHAPE)]);
-static TYPE: Kind =
-    kind::<proto::TypeProto>(&[(1, &TENSOR_TYPE), (4, &SEQUENCE), (5, &MAP), (9, &OPTIONAL), (8, &SPARSE_TYPE)]);
+static TYPE: Kind = kind::<proto::TypeProto>(&[(1, &TENSOR_TYPE), (4, &SEQUENCE), (5, &MAP), (9, &OPTIONAL), (8, &SPARSE_TYPE)]);
 static VALUE_INFO: Kind = Kind { kept: READ.input, names: &[1], ..kind::<proto::ValueInfoProto>(&[(2, &TYPE), (4, &ENTRY)]) };
 static ATTRIBUTE: Kind = Kind {
     kept: READ.attribute,
@@ -73,21 +72,18 @@ static INT_MAP: Kind = Kind { packed: &[2], ..kind::<proto::IntIntListEntryProto
 static SHARDED: Kind = kind::<proto::ShardedDimProto>(&[(2, &SIMPLE_SHARDED)]);
 static SIMPLE_SHARDED: Kind = kind::<proto::SimpleShardedDimProto>(&[]);
 static ANNOTATION: Kind = kind::<proto::TensorAnnotation>(&[(2, &ENTRY)]);
-static GRAPH: Kind = kind::<proto::GraphProto>(
-    &[
-        (1, &NODE),
-        (5, &TENSOR),
-        (11, &VALUE_INFO),
-        (12, &VALUE_INFO),
-        (13, &VALUE_INFO),
-        (14, &ANNOTATION),
-        (15, &SPARSE),
-        (16, &ENTRY),
-    ],
-);
+static GRAPH: Kind = kind::<proto::GraphProto>(&[
+    (1, &NODE),
+    (5, &TENSOR),
+    (11, &VALUE_INFO),
+    (12, &VALUE_INFO),
+    (13, &VALUE_INFO),
+    (14, &ANNOTATION),
+    (15, &SPARSE),
+    (16, &ENTRY),
+]);
 /// The graph of a model, whose parts stay slices until each is looked at.
-static WHOLE: Kind =
-    Kind { whole: true, ..kind::<Read>(&[(1, &NODE), (5, &TENSOR), (11, &VALUE_INFO), (12, &VALUE_INFO)]) };
+static WHOLE: Kind = Kind { whole: true, ..kind::<Read>(&[(1, &NODE), (5, &TENSOR), (11, &VALUE_INFO), (12, &VALUE_INFO)]) };
 static MODEL: Kind = Kind { whole: true, names: &[2, 3], ..kind::<Read>(&[(7, &WHOLE), (8, &OPSET)]) };
 
 /// Fails for a file that isn't one of protobuf's, and for one that would take more than its length and 16 MiB beside its own bytes.

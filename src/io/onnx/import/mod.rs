@@ -133,8 +133,11 @@ impl Onnx {
 
     /// The inputs, without those for which the file has values.
     pub fn inputs(&self) -> Vec<Input> {
-        let input =
-            |d: &source::Declared| Input { name: self.source.names[d.tensor].to_string(), element: d.element, dims: d.dims.clone() };
+        let input = |d: &source::Declared| Input {
+            name: self.source.names[d.tensor].to_string(),
+            element: d.element,
+            dims: d.dims.clone(),
+        };
         self.source.inputs.iter().map(input).collect()
     }
 
@@ -320,7 +323,8 @@ impl Onnx {
     fn inputs_of(&self, tensors: &[TensorId]) -> BTreeSet<usize> {
         let makers: HashMap<TensorId, &source::Node> =
             self.source.nodes.iter().flat_map(|node| node.outputs.iter().flatten().map(move |&id| (id, node))).collect();
-        let places: HashMap<TensorId, usize> = self.source.inputs.iter().enumerate().map(|(i, input)| (input.tensor, i)).collect();
+        let places: HashMap<TensorId, usize> =
+            self.source.inputs.iter().enumerate().map(|(i, input)| (input.tensor, i)).collect();
         let (mut open, mut seen, mut found) = (tensors.to_vec(), BTreeSet::new(), BTreeSet::new());
         while let Some(id) = open.pop() {
             if seen.insert(id) {

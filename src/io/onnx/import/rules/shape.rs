@@ -485,7 +485,11 @@ fn pad(l: &mut Lower<'_, '_>) -> Result<()> {
             continue;
         }
         if total > MOST_MADE as i64 {
-            return Err(Error::invalid("pads", format!("{before} and {after} around {len}"), format!("at most {MOST_MADE} elements")));
+            return Err(Error::invalid(
+                "pads",
+                format!("{before} and {after} around {len}"),
+                format!("at most {MOST_MADE} elements"),
+            ));
         }
         let source = |i: i64| match mode.as_str() {
             "edge" => Ok(i.clamp(0, len - 1)),
