@@ -285,6 +285,21 @@ fn huge_results() {
         too_large(one_node("Softmax", &[1, 2], &[], &[int("axis", n)]));
         too_large(one_node("Unsqueeze", &[1, 2], &[vector(&[n])], &[]));
         too_large(one_node("Gather", &[1, 2], &[vector(&[n])], &[]));
+        let none = join(&[number(1, 0), number(2, FLOAT)]);
+        for mode in ["nearest", "linear", "cubic"] {
+            too_large(one_node("Resize", &[1, 2], &[none.clone(), none.clone(), vector(&[1, n])], &[word("mode", mode)]));
+        }
+    }
+    let scales = |values: [f32; 2]| {
+        let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        join(&[number(1, 2), number(2, FLOAT), part(9, &raw)])
+    };
+    for scale in [f32::MIN_POSITIVE, 1e-30, 1e30, f32::INFINITY, f32::NAN, -1.0, 0.0] {
+        for antialias in [0, 1] {
+            let attributes = [word("mode", "cubic"), int("antialias", antialias)];
+            let none = join(&[number(1, 0), number(2, FLOAT)]);
+            too_large(one_node("Resize", &[1, 2], &[none, scales([1.0, scale])], &attributes));
+        }
     }
     // Dimensions of inputs.
     for dims in [[1 << 30, 1 << 30], [i64::MAX, i64::MAX], [1, i64::MAX]] {
@@ -304,6 +319,31 @@ fn too_large(bytes: Vec<u8>) {
         assert_words(onnx.run(&Device::cpu(), &feeds(&onnx)).map(|_| ()), &[]);
     }
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+/// Few bytes each, but many: what is worked out at load has an end, and nothing takes the square of their number.
+#[test]
+fn much_of_it() {
+    let start = Instant::now();
+    let input = || value(11, "x", FLOAT, &[1, 1 << 16]);
+    let k = tensor("k", FLOAT, &[1 << 16], &[part(9, &[0; 4 << 16])]);
+    // What could all be worked out, and would take 2 GiB.
+    let sums = (0..4000).map(|i| node("", "Max", &["k", "k"], &[&format!("k{i}")], &[]));
+    let mut graph: Vec<Vec<u8>> = [input(), k, value(12, "y", FLOAT, &[])].into_iter().chain(sums).collect();
+    graph.push(node("", "Add", &["x", "k3999"], &["y"], &[]));
+    let onnx = Onnx::from_bytes(model(&graph)).unwrap();
+    assert!(onnx.unsupported().unwrap().is_empty() && onnx.nets().is_ok());
+    // One name for all nodes, parts of one name, rows of one length.
+    let relu = |i: usize| node("same", "Relu", &[&format!("x{i}")], &[&format!("x{}", i + 1)], &[]);
+    let mut graph: Vec<Vec<u8>> = (0..10_000).map(relu).collect();
+    graph.extend([value(11, "x0", FLOAT, &[1, 2]), value(12, "x10000", FLOAT, &[])]);
+    assert!(Onnx::from_bytes(model(&graph)).unwrap().nets().is_ok());
+    let outputs: Vec<String> = (0..10_000).map(|i| format!("y{i}")).collect();
+    let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
+    let split = node("parts", "Split", &["x"], &outputs, &[int("axis", 1)]);
+    let onnx = Onnx::from_bytes(model(&[value(11, "x", FLOAT, &[1, 10_000]), split, value(12, "y5", FLOAT, &[])])).unwrap();
+    assert!(onnx.unsupported().unwrap().is_empty() && onnx.nets().is_ok());
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
 }
 
 #[test]
