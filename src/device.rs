@@ -208,8 +208,17 @@ impl Device {
 
     /// [`Device::evaluate`] for programs that mustn't block.
     pub async fn evaluate_async(&self, graph: Graph, outputs: &[Value], feeds: &[(Value, &Tensor)]) -> Result<Vec<Tensor>> {
+        self.run_plan_async(self.plan(graph, outputs)?, outputs, feeds).await
+    }
+
+    /// [`Device::evaluate`] of a plan.
+    pub(crate) fn run_plan(&self, plan: Plan, outputs: &[Value], feeds: &[(Value, &Tensor)]) -> Result<Vec<Tensor>> {
+        pollster::block_on(self.run_plan_async(plan, outputs, feeds))
+    }
+
+    async fn run_plan_async(&self, plan: Plan, outputs: &[Value], feeds: &[(Value, &Tensor)]) -> Result<Vec<Tensor>> {
         let mut runtime = Runtime::new(self);
-        let program = runtime.load(self.plan(graph, outputs)?).await?;
+        let program = runtime.load(plan).await?;
         runtime.run(program, feeds).await?;
         let mut tensors = Vec::with_capacity(outputs.len());
         for &v in outputs {

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use half::{bf16, f16};
 use prost::Message;
 use prost::bytes::Bytes;
+use prost::encoding::decode_varint;
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -33,8 +34,8 @@ enum Values {
         path: Arc<PathBuf>,
         start: u64,
     },
-    /// In one of the typed fields.
-    Proto(Arc<TensorProto>),
+    /// Numbers of Protocol Buffers, of whatever length each.
+    Varints(Bytes),
 }
 
 impl fmt::Debug for Array {
@@ -43,17 +44,35 @@ impl fmt::Debug for Array {
     }
 }
 
+/// Most elements of a tensor, more than any file or memory has: sums of a few such numbers can't overflow.
+const MOST: usize = if usize::BITS > 32 { 1 << 46 } else { 1 << 28 };
+
+/// Most dimensions of a tensor.
+pub(super) const MOST_AXES: usize = 64;
+
+fn few(n: usize) -> Result<()> {
+    if n <= MOST_AXES { Ok(()) } else { Err(Error::invalid("dimensions", n, format!("at most {MOST_AXES}"))) }
+}
+
 /// Number of elements of a tensor, unless that is too large for one.
 pub(super) fn elements(dims: &[usize]) -> Result<usize> {
-    // Dimensions after a 0 count, too: a shape with one that overflows is refused whatever their order.
-    let product =
-        dims.iter().filter(|&&d| d > 0).try_fold(1usize, |n, &d| n.checked_mul(d).filter(|&n| n <= isize::MAX as usize));
-    let product = product.ok_or_else(|| Error::invalid("dimensions", format!("{dims:?}"), "fewer elements than memory has"))?;
+    few(dims.len())?;
+    // Dimensions beside a 0 count, too: so each product of some of them is as small.
+    let product = dims.iter().filter(|&&d| d > 0).try_fold(1usize, |n, &d| n.checked_mul(d).filter(|&n| n <= MOST));
+    let product = product.ok_or_else(|| Error::invalid("dimensions", format!("{dims:?}"), format!("at most {MOST} elements")))?;
     Ok(if dims.contains(&0) { 0 } else { product })
+}
+
+/// Bytes that a tensor takes in a file.
+fn bytes_of(element: Element, dims: &[usize]) -> Result<usize> {
+    let bits = elements(dims)?.checked_mul(element.bits());
+    let bits = bits.ok_or_else(|| Error::invalid("dimensions", format!("{dims:?}"), "fewer elements than memory has"))?;
+    Ok(bits.div_ceil(8))
 }
 
 /// Dimensions as a file has them.
 pub(super) fn dimensions(dims: &[i64]) -> Result<Vec<usize>> {
+    few(dims.len())?;
     dims.iter()
         .map(|&d| usize::try_from(d).map_err(|_| Error::invalid("dimensions", format!("{dims:?}"), "numbers from 0 on")))
         .collect()
@@ -74,6 +93,16 @@ impl Array {
     /// [`Error::Invalid`] unless there are as many values as the dimensions say.
     pub fn int64s(dims: impl Into<Vec<usize>>, values: Vec<i64>) -> Result<Array> {
         Array::integers(Element::Int64, dims, values)
+    }
+
+    /// A tensor of zeros.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for more elements than memory has.
+    pub fn zeros(element: Element, dims: impl Into<Vec<usize>>) -> Result<Array> {
+        let dims = dims.into();
+        let bytes = bytes_of(element, &dims)?;
+        Ok(Array { element, dims, values: Values::Bytes(vec![0; bytes].into()) })
     }
 
     /// Floats of any type.
@@ -111,18 +140,21 @@ impl Array {
         if proto.segment.is_some() {
             return Err(Error::invalid("tensor data", "a segment of a tensor", "a whole tensor"));
         }
-        let bits = len.checked_mul(element.bits()).ok_or_else(|| Error::invalid("dimensions", format!("{dims:?}"), "fewer"))?;
-        let bytes = bits.div_ceil(8);
+        let bytes = bytes_of(element, &dims)?;
+        let strings = (!proto.string_data.is_empty()).then(Bytes::new);
         let fields = [
-            ("float_data", proto.float_data.len()),
-            ("int32_data", proto.int32_data.len()),
-            ("int64_data", proto.int64_data.len()),
-            ("double_data", proto.double_data.len()),
-            ("uint64_data", proto.uint64_data.len()),
-            ("string_data", proto.string_data.len()),
-            ("raw_data", usize::from(proto.raw_data.as_ref().is_some_and(|raw| !raw.is_empty()))),
+            ("float_data", proto.float_data.as_ref()),
+            ("int32_data", proto.int32_data.as_ref()),
+            ("int64_data", proto.int64_data.as_ref()),
+            ("double_data", proto.double_data.as_ref()),
+            ("uint64_data", proto.uint64_data.as_ref()),
+            ("string_data", strings.as_ref()),
+            ("raw_data", proto.raw_data.as_ref()),
         ];
-        let used: Vec<_> = fields.iter().filter(|(_, n)| *n > 0).collect();
+        // An empty field of numbers is none.
+        let is_used = |name: &str, data: &Bytes| name == "string_data" || !data.is_empty();
+        let used: Vec<(&str, &Bytes)> =
+            fields.iter().filter_map(|(name, data)| data.filter(|data| is_used(name, data)).map(|data| (*name, data))).collect();
         if used.len() > 1 {
             let names: Vec<&str> = used.iter().map(|(name, _)| *name).collect();
             return Err(Error::invalid("tensor data", format!("values in {}", names.join(" and ")), "values in one field"));
@@ -144,29 +176,32 @@ impl Array {
             Element::UInt32 | Element::UInt64 => "uint64_data",
             _ => "int32_data",
         };
-        match used.first() {
-            None if len == 0 => Array::new(element, dims, 0, Values::Bytes(Bytes::new())),
-            None => Err(Error::invalid("tensor data", "none", format!("{len} elements, for dimensions {dims:?}"))),
-            Some(("raw_data", _)) => {
-                let raw = proto.raw_data.unwrap_or_default();
-                if raw.len() != bytes {
-                    let want = format!("{bytes}, for {element} {dims:?}");
-                    return Err(Error::invalid("tensor data", format!("{} bytes of raw_data", raw.len()), want));
-                }
-                Ok(Array { element, dims, values: Values::Bytes(raw) })
+        let Some(&(name, data)) = used.first() else {
+            if len == 0 {
+                return Array::new(element, dims, 0, Values::Bytes(Bytes::new()));
             }
-            // Narrow integers share the elements of int32_data, as they share bytes.
-            Some(&&(name, n)) if name == field && n == if element.bits() < 8 { bytes } else { len } => {
-                Ok(Array { element, dims, values: Values::Proto(Arc::new(proto)) })
+            return Err(Error::invalid("tensor data", "none", format!("{len} elements, for dimensions {dims:?}")));
+        };
+        if name == "raw_data" {
+            if data.len() != bytes {
+                let want = format!("{bytes}, for {element} {dims:?}");
+                return Err(Error::invalid("tensor data", format!("{} bytes of raw_data", data.len()), want));
             }
-            Some(&&(name, n)) if name == field => {
-                let want = format!("those of {len} elements, for dimensions {dims:?}");
-                Err(Error::invalid("tensor data", format!("{n} numbers in {name}"), want))
-            }
-            Some((name, _)) => {
-                Err(Error::invalid("tensor data", format!("{element} values in {name}"), format!("{field} or raw_data")))
-            }
+            return Ok(Array { element, dims, values: Values::Bytes(data.clone()) });
         }
+        if name != field {
+            return Err(Error::invalid("tensor data", format!("{element} values in {name}"), format!("{field} or raw_data")));
+        }
+        // Numbers of fixed length lie there as in raw_data.
+        let fixed = matches!(element, Element::Float | Element::Double);
+        let n = if fixed { data.len() / (element.bits() / 8) } else { count_varints(data)? };
+        // Narrow integers share the elements of int32_data, as they share bytes.
+        if n != if element.bits() < 8 { bytes } else { len } || (fixed && data.len() != bytes) {
+            let want = format!("those of {len} elements, for dimensions {dims:?}");
+            return Err(Error::invalid("tensor data", format!("{n} numbers in {name}, of {} bytes", data.len()), want));
+        }
+        let values = if fixed { Values::Bytes(data.clone()) } else { Values::Varints(data.clone()) };
+        Ok(Array { element, dims, values })
     }
 
     fn external(proto: &TensorProto, element: Element, dims: Vec<usize>, bytes: usize, folder: Option<&Path>) -> Result<Array> {
@@ -197,16 +232,18 @@ impl Array {
         if !is_below || location.is_empty() || location.contains('\\') {
             return Err(outside());
         }
-        let unreadable = |path: &Path, e: std::io::Error| Error::file(path, e);
+        let unreadable = |path: &Path, e: &dyn fmt::Display| {
+            Error::invalid("external data", format!("{}: {e}", path.display()), "a file that can be read")
+        };
         let path = folder.join(name);
         // A link may lead anywhere: where it leads to counts.
-        let real = path.canonicalize().map_err(|e| unreadable(&path, e))?;
-        if !real.starts_with(folder.canonicalize().map_err(|e| unreadable(folder, e))?) {
+        let real = path.canonicalize().map_err(|e| unreadable(&path, &e))?;
+        if !real.starts_with(folder.canonicalize().map_err(|e| unreadable(folder, &e))?) {
             return Err(outside());
         }
-        let meta = real.metadata().map_err(|e| unreadable(&path, e))?;
+        let meta = real.metadata().map_err(|e| unreadable(&path, &e))?;
         if !meta.is_file() {
-            return Err(Error::file(path, "not a file"));
+            return Err(unreadable(&path, &"not a file"));
         }
         if start.checked_add(bytes as u64).is_none_or(|end| end > meta.len()) {
             let got = format!("{bytes} bytes from {start} on");
@@ -255,12 +292,11 @@ impl Array {
             let unsigned = self.element == Element::UInt64;
             return Ok(self.to_integers()?.into_iter().map(|v| if unsigned { v as u64 as f32 } else { v as f32 }).collect());
         }
-        if let Values::Proto(proto) = &self.values {
+        if let Values::Varints(data) = &self.values {
+            let bits = varints(data).map(|v| v as u16);
             return Ok(match self.element {
-                Element::Float => proto.float_data.clone(),
-                Element::Double => proto.double_data.iter().map(|&v| v as f32).collect(),
-                Element::BFloat16 => proto.int32_data.iter().map(|&v| bf16::from_bits(v as u16).to_f32()).collect(),
-                _ => proto.int32_data.iter().map(|&v| f16::from_bits(v as u16).to_f32()).collect(),
+                Element::BFloat16 => bits.map(|bits| bf16::from_bits(bits).to_f32()).collect(),
+                _ => bits.map(|bits| f16::from_bits(bits).to_f32()).collect(),
             });
         }
         let bytes = self.bytes()?;
@@ -280,15 +316,15 @@ impl Array {
         match &self.values {
             Values::Integers(values) => return Ok(values.to_vec()),
             _ if self.element.is_float() => return Err(Error::invalid("element type", self.element, "an integer or bool")),
-            Values::Proto(proto) => {
+            Values::Varints(data) => {
                 return Ok(match self.element {
-                    Element::Int64 => proto.int64_data.clone(),
-                    Element::UInt32 | Element::UInt64 => proto.uint64_data.iter().map(|&v| v as i64).collect(),
+                    Element::Int64 | Element::UInt64 => varints(data).map(|v| v as i64).collect(),
+                    Element::UInt32 => varints(data).map(|v| i64::from(v as u32)).collect(),
                     narrow if narrow.bits() < 8 => {
-                        let bytes: Vec<u8> = proto.int32_data.iter().map(|&v| v as u8).collect();
+                        let bytes: Vec<u8> = varints(data).map(|v| v as u8).collect();
                         narrow_integers(&bytes, narrow, self.len())
                     }
-                    _ => proto.int32_data.iter().map(|&v| i64::from(v)).collect(),
+                    _ => varints(data).map(|v| i64::from(v as i32)).collect(),
                 });
             }
             _ => {}
@@ -310,7 +346,7 @@ impl Array {
     fn bytes(&self) -> Result<Bytes> {
         match &self.values {
             Values::External { path, start } => {
-                let mut bytes = vec![0; (self.len() * self.element.bits()).div_ceil(8)];
+                let mut bytes = vec![0; bytes_of(self.element, &self.dims)?];
                 let mut read = || {
                     let mut file = File::open(&**path)?;
                     file.seek(SeekFrom::Start(*start))?;
@@ -323,6 +359,21 @@ impl Array {
             _ => Ok(Bytes::new()),
         }
     }
+}
+
+/// How many varints there are one behind the other.
+fn count_varints(mut data: &[u8]) -> Result<usize> {
+    let mut n = 0;
+    while !data.is_empty() {
+        decode_varint(&mut data).map_err(|e| Error::invalid("tensor data", e, "whole varints"))?;
+        n += 1;
+    }
+    Ok(n)
+}
+
+/// Varints that were counted before.
+fn varints(mut data: &[u8]) -> impl Iterator<Item = u64> {
+    std::iter::from_fn(move || decode_varint(&mut data).ok())
 }
 
 /// The numbers of `N` bytes each that follow each other in `bytes`.

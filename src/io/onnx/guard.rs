@@ -1,6 +1,6 @@
-//! How much memory a file of ONNX takes once it is decoded, found out before: a few bytes of a message can stand for a structure of some
-//! hundred, and one byte of a packed number for eight.
+//! How much memory a file of ONNX takes while it is read, found out before: a few bytes of a message can stand for structures of some hundred.
 
+use super::import::{READ, Read};
 use super::proto;
 use crate::error::{Error, Result};
 use prost::encoding::{WireType, decode_key, decode_varint};
@@ -11,79 +11,84 @@ const SLACK: u64 = 16 << 20;
 /// Messages in messages, as many as `prost` allows.
 const DEEPEST: usize = 100;
 
-/// What a string or a slice takes beside its bytes, in a vector that doubles as it grows.
-const PART: u64 = 64;
-
-/// A kind of message: which fields are messages in turn, and which are packed numbers of so many bytes.
+/// A kind of message: which fields are messages in turn, names of tensors, packed numbers, and slices of the file.
 struct Kind {
+    /// Of the message once it is decoded.
     bytes: usize,
+    /// Of what is made of it and kept.
+    kept: usize,
     messages: &'static [(u32, &'static Kind)],
-    packed: &'static [(u32, u64)],
-    /// Which stay slices of the file.
+    names: &'static [u32],
+    packed: &'static [u32],
     slices: &'static [u32],
+    /// Whether each message in it is decoded alone, and other fields aren't.
+    whole: bool,
 }
 
-const fn kind<T>(messages: &'static [(u32, &'static Kind)], packed: &'static [(u32, u64)]) -> Kind {
-    Kind { bytes: size_of::<T>(), messages, packed, slices: &[] }
+const fn kind<T>(messages: &'static [(u32, &'static Kind)]) -> Kind {
+    Kind { bytes: size_of::<T>(), kept: 0, messages, names: &[], packed: &[], slices: &[], whole: false }
 }
 
-static ENTRY: Kind = kind::<proto::StringStringEntryProto>(&[], &[]);
-static OPSET: Kind = kind::<proto::OperatorSetIdProto>(&[], &[]);
-static SEGMENT: Kind = kind::<proto::tensor_proto::Segment>(&[], &[]);
+static ENTRY: Kind = kind::<proto::StringStringEntryProto>(&[]);
+static OPSET: Kind = Kind { kept: READ.opset, ..kind::<proto::OperatorSetIdProto>(&[]) };
+static SEGMENT: Kind = kind::<proto::tensor_proto::Segment>(&[]);
 static TENSOR: Kind = Kind {
-    slices: &[6, 9],
-    ..kind::<proto::TensorProto>(&[(3, &SEGMENT), (13, &ENTRY), (16, &ENTRY)], &[(1, 8), (5, 4), (7, 8), (11, 8)])
+    kept: READ.tensor,
+    names: &[8],
+    packed: &[1],
+    slices: &[4, 5, 6, 7, 9, 10, 11],
+    ..kind::<proto::TensorProto>(&[(3, &SEGMENT), (13, &ENTRY), (16, &ENTRY)])
 };
-static SPARSE: Kind = kind::<proto::SparseTensorProto>(&[(1, &TENSOR), (2, &TENSOR)], &[(3, 8)]);
-static DIMENSION: Kind = kind::<proto::tensor_shape_proto::Dimension>(&[], &[]);
-static SHAPE: Kind = kind::<proto::TensorShapeProto>(&[(1, &DIMENSION)], &[]);
-static TENSOR_TYPE: Kind = kind::<proto::type_proto::Tensor>(&[(2, &SHAPE)], &[]);
-static SEQUENCE: Kind = kind::<proto::type_proto::Sequence>(&[(1, &TYPE)], &[]);
-static MAP: Kind = kind::<proto::type_proto::Map>(&[(2, &TYPE)], &[]);
-static OPTIONAL: Kind = kind::<proto::type_proto::Optional>(&[(1, &TYPE)], &[]);
-static SPARSE_TYPE: Kind = kind::<proto::type_proto::SparseTensor>(&[(2, &SHAPE)], &[]);
-static TYPE: Kind =
-    kind::<proto::TypeProto>(&[(1, &TENSOR_TYPE), (4, &SEQUENCE), (5, &MAP), (9, &OPTIONAL), (8, &SPARSE_TYPE)], &[]);
-static VALUE_INFO: Kind = kind::<proto::ValueInfoProto>(&[(2, &TYPE), (4, &ENTRY)], &[]);
+static SPARSE: Kind = Kind { packed: &[3], ..kind::<proto::SparseTensorProto>(&[(1, &TENSOR), (2, &TENSOR)]) };
+static DIMENSION: Kind = Kind { kept: READ.dimension, ..kind::<proto::tensor_shape_proto::Dimension>(&[]) };
+static SHAPE: Kind = kind::<proto::TensorShapeProto>(&[(1, &DIMENSION)]);
+static TENSOR_TYPE: Kind = kind::<proto::type_proto::Tensor>(&[(2, &SHAPE)]);
+static SEQUENCE: Kind = kind::<proto::type_proto::Sequence>(&[(1, &TYPE)]);
+static MAP: Kind = kind::<proto::type_proto::Map>(&[(2, &TYPE)]);
+static OPTIONAL: Kind = kind::<proto::type_proto::Optional>(&[(1, &TYPE)]);
+static SPARSE_TYPE: Kind = kind::<proto::type_proto::SparseTensor>(&[(2, &SHAPE)]);
+static TYPE: Kind = kind::<proto::TypeProto>(&[(1, &TENSOR_TYPE), (4, &SEQUENCE), (5, &MAP), (9, &OPTIONAL), (8, &SPARSE_TYPE)]);
+static VALUE_INFO: Kind = Kind { kept: READ.input, names: &[1], ..kind::<proto::ValueInfoProto>(&[(2, &TYPE), (4, &ENTRY)]) };
 static ATTRIBUTE: Kind = Kind {
+    kept: READ.attribute,
+    packed: &[7, 8],
     slices: &[4, 9],
-    ..kind::<proto::AttributeProto>(
-        &[(5, &TENSOR), (6, &GRAPH), (10, &TENSOR), (11, &GRAPH), (14, &TYPE), (15, &TYPE), (22, &SPARSE), (23, &SPARSE)],
-        &[(8, 8)],
-    )
-};
-static NODE: Kind = kind::<proto::NodeProto>(&[(5, &ATTRIBUTE), (9, &ENTRY), (10, &DEVICES)], &[]);
-static DEVICES: Kind = kind::<proto::NodeDeviceConfigurationProto>(&[(2, &SHARDING)], &[]);
-static SHARDING: Kind = kind::<proto::ShardingSpecProto>(&[(3, &INT_MAP), (4, &SHARDED)], &[(2, 8)]);
-static INT_MAP: Kind = kind::<proto::IntIntListEntryProto>(&[], &[(2, 8)]);
-static SHARDED: Kind = kind::<proto::ShardedDimProto>(&[(2, &SIMPLE_SHARDED)], &[]);
-static SIMPLE_SHARDED: Kind = kind::<proto::SimpleShardedDimProto>(&[], &[]);
-static ANNOTATION: Kind = kind::<proto::TensorAnnotation>(&[(2, &ENTRY)], &[]);
-static GRAPH: Kind = kind::<proto::GraphProto>(
-    &[
-        (1, &NODE),
+    ..kind::<proto::AttributeProto>(&[
         (5, &TENSOR),
-        (11, &VALUE_INFO),
-        (12, &VALUE_INFO),
-        (13, &VALUE_INFO),
-        (14, &ANNOTATION),
-        (15, &SPARSE),
-        (16, &ENTRY),
-    ],
-    &[],
-);
-static TRAINING: Kind = kind::<proto::TrainingInfoProto>(&[(1, &GRAPH), (2, &GRAPH), (3, &ENTRY), (4, &ENTRY)], &[]);
-static FUNCTION: Kind =
-    kind::<proto::FunctionProto>(&[(7, &NODE), (9, &OPSET), (11, &ATTRIBUTE), (12, &VALUE_INFO), (14, &ENTRY)], &[]);
-static CONFIGURATION: Kind = kind::<proto::DeviceConfigurationProto>(&[], &[]);
-static MODEL: Kind = kind::<proto::ModelProto>(
-    &[(7, &GRAPH), (8, &OPSET), (14, &ENTRY), (20, &TRAINING), (25, &FUNCTION), (26, &CONFIGURATION)],
-    &[],
-);
+        (6, &GRAPH),
+        (10, &TENSOR),
+        (11, &GRAPH),
+        (14, &TYPE),
+        (15, &TYPE),
+        (22, &SPARSE),
+        (23, &SPARSE),
+    ])
+};
+static NODE: Kind =
+    Kind { kept: READ.node, names: &[1, 2], ..kind::<proto::NodeProto>(&[(5, &ATTRIBUTE), (9, &ENTRY), (10, &DEVICES)]) };
+static DEVICES: Kind = kind::<proto::NodeDeviceConfigurationProto>(&[(2, &SHARDING)]);
+static SHARDING: Kind = Kind { packed: &[2], ..kind::<proto::ShardingSpecProto>(&[(3, &INT_MAP), (4, &SHARDED)]) };
+static INT_MAP: Kind = Kind { packed: &[2], ..kind::<proto::IntIntListEntryProto>(&[]) };
+static SHARDED: Kind = kind::<proto::ShardedDimProto>(&[(2, &SIMPLE_SHARDED)]);
+static SIMPLE_SHARDED: Kind = kind::<proto::SimpleShardedDimProto>(&[]);
+static ANNOTATION: Kind = kind::<proto::TensorAnnotation>(&[(2, &ENTRY)]);
+static GRAPH: Kind = kind::<proto::GraphProto>(&[
+    (1, &NODE),
+    (5, &TENSOR),
+    (11, &VALUE_INFO),
+    (12, &VALUE_INFO),
+    (13, &VALUE_INFO),
+    (14, &ANNOTATION),
+    (15, &SPARSE),
+    (16, &ENTRY),
+]);
+/// The graph of a model, whose parts stay slices until each is looked at.
+static WHOLE: Kind = Kind { whole: true, ..kind::<Read>(&[(1, &NODE), (5, &TENSOR), (11, &VALUE_INFO), (12, &VALUE_INFO)]) };
+static MODEL: Kind = Kind { whole: true, names: &[2, 3], ..kind::<Read>(&[(7, &WHOLE), (8, &OPSET)]) };
 
 /// Fails for a file that isn't one of protobuf's, and for one that would take more than its length and 16 MiB beside its own bytes.
 pub(super) fn check(file: &[u8]) -> Result<()> {
-    Budget { allowed: file.len() as u64 + SLACK, taken: 0 }.message(file, &MODEL, 0)
+    Budget { allowed: file.len() as u64 + SLACK, kept: 0, passing: 0 }.message(file, &MODEL, 0)
 }
 
 fn broken(what: impl ToString) -> Error {
@@ -92,13 +97,17 @@ fn broken(what: impl ToString) -> Error {
 
 struct Budget {
     allowed: u64,
-    taken: u64,
+    /// Bytes for as long as the network is.
+    kept: u64,
+    /// Bytes of the part of the graph that is being decoded.
+    passing: u64,
 }
 
 impl Budget {
-    fn take(&mut self, bytes: u64) -> Result<()> {
-        self.taken = self.taken.saturating_add(bytes);
-        if self.taken <= self.allowed {
+    fn take(&mut self, bytes: u64, kept: u64) -> Result<()> {
+        self.passing = self.passing.saturating_add(bytes);
+        self.kept = self.kept.saturating_add(kept);
+        if self.passing.saturating_add(self.kept) <= self.allowed {
             return Ok(());
         }
         let want =
@@ -110,19 +119,22 @@ impl Budget {
         if depth > DEEPEST {
             return Err(Error::invalid("ONNX file", format!("messages in messages, over {DEEPEST} deep"), "a flatter one"));
         }
-        // Vectors double as they grow.
-        self.take(2 * kind.bytes as u64)?;
+        // Fields of which there is one by now: a vector begins with room for four, then doubles as it grows.
+        let mut seen = 0u32;
         while !bytes.is_empty() {
             let (field, wire) = decode_key(&mut bytes).map_err(broken)?;
+            let is_first = field >= 32 || seen & (1 << field) == 0;
+            seen |= 1u32.checked_shl(field).unwrap_or(0);
+            let room = if is_first { 4 } else { 2 };
             match wire {
                 WireType::Varint => {
                     decode_varint(&mut bytes).map_err(broken)?;
-                    self.take(16)?;
+                    self.take(room * 8, 16)?;
                 }
                 WireType::ThirtyTwoBit | WireType::SixtyFourBit => {
                     let n = if wire == WireType::ThirtyTwoBit { 4 } else { 8 };
                     bytes = bytes.get(n..).ok_or_else(|| broken("a number that is cut off"))?;
-                    self.take(2 * n as u64)?;
+                    self.take(room * n as u64, 16)?;
                 }
                 WireType::LengthDelimited => {
                     let len = decode_varint(&mut bytes).map_err(broken)?;
@@ -132,14 +144,21 @@ impl Budget {
                     };
                     let (part, rest) = bytes.split_at(len);
                     bytes = rest;
+                    let (is, len) = (|fields: &[u32]| fields.contains(&field), len as u64);
                     if let Some((_, inner)) = kind.messages.iter().find(|(f, _)| *f == field) {
+                        if kind.whole {
+                            self.passing = 0;
+                        }
+                        self.take(room * inner.bytes as u64, inner.kept as u64)?;
                         self.message(part, inner, depth + 1)?;
-                    } else if let Some((_, size)) = kind.packed.iter().find(|(f, _)| *f == field) {
-                        let numbers = part.iter().filter(|&&byte| byte < 0x80).count() as u64;
-                        self.take(numbers.saturating_mul(*size))?;
-                    } else {
-                        let is_slice = kind.slices.contains(&field);
-                        self.take(PART + if is_slice { 0 } else { len as u64 })?;
+                    } else if is(kind.packed) {
+                        self.take(16 * len + 64, 8 * len)?;
+                    } else if is(kind.names) {
+                        self.take(room * 24 + len, READ.name as u64 + len)?;
+                    } else if is(kind.slices) {
+                        self.take(room * 32 + 32, 0)?;
+                    } else if !kind.whole {
+                        self.take(room * 24 + len, len)?;
                     }
                 }
                 WireType::StartGroup | WireType::EndGroup => return Err(broken("a group, which ONNX doesn't have")),

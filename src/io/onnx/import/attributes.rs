@@ -3,7 +3,6 @@
 use super::super::array::Array;
 use super::super::proto::{AttributeProto, attribute_proto::AttributeType};
 use crate::error::{Error, Result};
-use std::collections::HashMap;
 use std::path::Path;
 
 /// A value that a node's op is given.
@@ -12,16 +11,16 @@ pub(super) enum Attribute {
     Float(f32),
     Int(i64),
     String(String),
-    Tensor(Array),
+    Tensor(Box<Array>),
     Floats(Vec<f32>),
     Ints(Vec<i64>),
     /// Of another type.
     Other(&'static str),
 }
 
-/// All attributes of a node.
+/// All attributes of a node, in order of their names.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Attributes(HashMap<String, Attribute>);
+pub(super) struct Attributes(Vec<(String, Attribute)>);
 
 fn text(bytes: &[u8]) -> Result<String> {
     String::from_utf8(bytes.to_vec()).map_err(|_| Error::invalid("string", "bytes that aren't UTF-8", "UTF-8"))
@@ -30,20 +29,28 @@ fn text(bytes: &[u8]) -> Result<String> {
 impl Attributes {
     /// As a file has them.
     pub fn read(protos: Vec<AttributeProto>, folder: Option<&Path>) -> Result<Attributes> {
-        let mut all = HashMap::new();
-        for proto in protos {
-            let name = proto.name.clone().unwrap_or_default();
-            let named = |e: Error| e.at(&format!("attribute '{}'", name.escape_debug()));
-            let value = read(proto, folder).map_err(named)?;
-            if all.insert(name.clone(), value).is_some() {
-                return Err(named(Error::invalid("name", "twice", "once")));
+        let mut all = Vec::with_capacity(protos.len());
+        for mut proto in protos {
+            let name = proto.name.take().unwrap_or_default();
+            match read(proto, folder) {
+                Ok(value) => all.push((name, value)),
+                Err(e) => return Err(e.at(&format!("attribute '{}'", name.escape_debug()))),
             }
+        }
+        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        if let Some(pair) = all.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            let place = format!("attribute '{}'", pair[0].0.escape_debug());
+            return Err(Error::invalid("name", "twice", "once").at(&place));
         }
         Ok(Attributes(all))
     }
 
+    fn get(&self, name: &str) -> Option<&Attribute> {
+        self.0.binary_search_by(|(own, _)| own.as_str().cmp(name)).ok().map(|i| &self.0[i].1)
+    }
+
     fn wrong<T>(&self, name: &str, want: &str) -> Result<Option<T>> {
-        match self.0.get(name) {
+        match self.get(name) {
             None => Ok(None),
             Some(Attribute::Other(kind)) => Err(Error::invalid(format!("attribute '{name}'"), kind, want)),
             Some(other) => Err(Error::invalid(format!("attribute '{name}'"), format!("{other:?}"), want)),
@@ -52,7 +59,7 @@ impl Attributes {
 
     /// An integer.
     pub fn int(&self, name: &str) -> Result<Option<i64>> {
-        match self.0.get(name) {
+        match self.get(name) {
             Some(Attribute::Int(v)) => Ok(Some(*v)),
             _ => self.wrong(name, "an integer"),
         }
@@ -65,7 +72,7 @@ impl Attributes {
 
     /// A number.
     pub fn float(&self, name: &str) -> Result<Option<f32>> {
-        match self.0.get(name) {
+        match self.get(name) {
             Some(Attribute::Float(v)) => Ok(Some(*v)),
             _ => self.wrong(name, "a number"),
         }
@@ -73,7 +80,7 @@ impl Attributes {
 
     /// Several integers.
     pub fn ints(&self, name: &str) -> Result<Option<Vec<i64>>> {
-        match self.0.get(name) {
+        match self.get(name) {
             Some(Attribute::Ints(v)) => Ok(Some(v.clone())),
             _ => self.wrong(name, "a list of integers"),
         }
@@ -81,7 +88,7 @@ impl Attributes {
 
     /// Several numbers.
     pub fn floats(&self, name: &str) -> Result<Option<Vec<f32>>> {
-        match self.0.get(name) {
+        match self.get(name) {
             Some(Attribute::Floats(v)) => Ok(Some(v.clone())),
             _ => self.wrong(name, "a list of numbers"),
         }
@@ -89,7 +96,7 @@ impl Attributes {
 
     /// A word.
     pub fn string(&self, name: &str) -> Result<Option<&str>> {
-        match self.0.get(name) {
+        match self.get(name) {
             Some(Attribute::String(v)) => Ok(Some(v)),
             _ => self.wrong(name, "a string"),
         }
@@ -97,7 +104,7 @@ impl Attributes {
 
     /// A tensor.
     pub fn tensor(&self, name: &str) -> Result<Option<&Array>> {
-        match self.0.get(name) {
+        match self.get(name) {
             Some(Attribute::Tensor(v)) => Ok(Some(v)),
             _ => self.wrong(name, "a tensor"),
         }
@@ -124,7 +131,7 @@ fn read(proto: AttributeProto, folder: Option<&Path>) -> Result<Attribute> {
         AttributeType::Float => Attribute::Float(proto.f.unwrap_or_default()),
         AttributeType::Int => Attribute::Int(proto.i.unwrap_or_default()),
         AttributeType::String => Attribute::String(text(&proto.s.unwrap_or_default())?),
-        AttributeType::Tensor => Attribute::Tensor(Array::read(proto.t.ok_or_else(missing)?, folder)?),
+        AttributeType::Tensor => Attribute::Tensor(Box::new(Array::read(*proto.t.ok_or_else(missing)?, folder)?)),
         AttributeType::Floats => Attribute::Floats(proto.floats),
         AttributeType::Ints => Attribute::Ints(proto.ints),
         other => Attribute::Other(other.as_str_name()),

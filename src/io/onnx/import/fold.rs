@@ -2,13 +2,19 @@
 
 use super::super::array::{Array, dimensions, elements};
 use super::super::element::Element;
-use super::lower::{axis_of, permuted};
+use super::lower::{MOST_MADE, axes_of, axis_of, parts_of, permutation_of, permuted};
 use super::rules::broadcast;
 use super::source::Node;
 use crate::error::{Error, Result};
+use std::cell::Cell;
 
-/// Most elements that are worked out so. What is larger is weights, for which a device is there.
-const MOST: usize = 1 << 16;
+/// Most elements of all tensors of a network that are worked out so.
+pub(super) const MOST_FOLDED: usize = 1 << 22;
+
+/// Whether a tensor is worked out so, also by its dimensions beside a 0. What is larger is weights, for which a device is there.
+fn is_small(dims: &[usize]) -> bool {
+    dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1)).filter(|&n| n <= MOST_MADE)).is_some()
+}
 
 /// A small tensor.
 #[derive(Clone, Debug)]
@@ -112,13 +118,20 @@ pub(super) fn slice_range(start: i64, end: i64, step: i64, len: usize) -> Result
     Ok((start.max(0) as usize, count as usize))
 }
 
-/// The outputs of a node whose inputs, where there are any, are these; none if it isn't among those that are worked out, or too large.
-pub(super) fn fold(node: &Node, inputs: &[Option<&Array>]) -> Result<Option<Vec<Array>>> {
-    if inputs.iter().flatten().any(|array| array.len() > MOST) || !OPS.contains(&node.op.as_str()) {
+/// The outputs of a node whose inputs, where there are any, are these; none if it isn't among those that are worked out, or too large. `left` is
+/// how many elements may still be worked out for the network.
+pub(super) fn fold(node: &Node, inputs: &[Option<&Array>], left: &Cell<usize>) -> Result<Option<Vec<Array>>> {
+    if !OPS.contains(&node.op.as_str()) || inputs.iter().flatten().any(|array| !is_small(array.dims())) {
         return Ok(None);
     }
+    let largest = inputs.iter().flatten().map(|array| array.len()).max().unwrap_or(0);
+    let work = largest.saturating_mul(inputs.len()).saturating_add(1);
+    let Some(less) = left.get().checked_sub(work) else { return Ok(None) };
+    left.set(less);
     let small = inputs.iter().map(|array| array.map(Small::of).transpose()).collect::<Result<Vec<_>>>()?;
     let made = Fold { node, inputs: small }.run()?;
+    let work = made.iter().flatten().map(|small| small.values.len()).sum();
+    left.set(left.get().saturating_sub(work));
     made.map(|all| all.into_iter().map(Small::array).collect()).transpose()
 }
 
@@ -139,7 +152,6 @@ pub(super) const OPS: &[&str] = &[
     "Gather",
     "Greater",
     "GreaterOrEqual",
-    "Identity",
     "Less",
     "LessOrEqual",
     "Log",
@@ -188,7 +200,6 @@ impl Fold<'_> {
             return Ok(None);
         }
         let one = match op {
-            "Identity" => self.x(0)?.clone(),
             "Abs" | "Neg" | "Not" | "Floor" | "Ceil" | "Sqrt" | "Exp" | "Log" => self.unary(op)?,
             "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Min" | "Max" | "Equal" | "Less" | "LessOrEqual" | "Greater"
             | "GreaterOrEqual" | "And" | "Or" | "Xor" => match self.binary(op)? {
@@ -196,7 +207,10 @@ impl Fold<'_> {
                 None => return Ok(None),
             },
             "Cast" => self.cast()?,
-            "Concat" => self.concat()?,
+            "Concat" => match self.concat()? {
+                Some(y) => y,
+                None => return Ok(None),
+            },
             "ConstantOfShape" => match self.constant_of_shape()? {
                 Some(y) => y,
                 None => return Ok(None),
@@ -209,7 +223,10 @@ impl Fold<'_> {
                     None => return Ok(None),
                 }
             }
-            "Gather" => self.gather()?,
+            "Gather" => match self.gather()? {
+                Some(y) => y,
+                None => return Ok(None),
+            },
             "Range" => self.range()?,
             "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceSum" => match self.reduce(op)? {
                 Some(y) => y,
@@ -288,7 +305,7 @@ impl Fold<'_> {
         Ok(Small { element, dims: x.dims.clone(), values: values.collect() })
     }
 
-    fn concat(&self) -> Result<Small> {
+    fn concat(&self) -> Result<Option<Small>> {
         let first = self.x(0)?;
         let axis = axis_of(self.node.attributes.int("axis")?.unwrap_or(1), first.dims.len())?;
         let mut dims = first.dims.clone();
@@ -299,7 +316,10 @@ impl Fold<'_> {
             if !fits {
                 return Err(Error::invalid("inputs", format!("{:?}", x.dims), format!("{dims:?} but for axis {axis}")));
             }
-            dims[axis] += x.dims[axis];
+            dims[axis] = dims[axis].saturating_add(x.dims[axis]);
+        }
+        if !is_small(&dims) {
+            return Ok(None);
         }
         let outer: usize = dims[..axis].iter().product();
         let inner: usize = dims[axis + 1..].iter().product();
@@ -308,16 +328,19 @@ impl Fold<'_> {
             x.values[i * len..][..len].to_vec()
         };
         let values = (0..outer).flat_map(|i| all.iter().flat_map(move |x| row(x, i))).collect();
-        Ok(Small { element: first.element, dims, values })
+        Ok(Some(Small { element: first.element, dims, values }))
     }
 
     fn constant_of_shape(&self) -> Result<Option<Small>> {
         let dims = dimensions(&self.x(0)?.ints()?)?;
         let n = elements(&dims)?;
-        if n > MOST {
+        if !is_small(&dims) {
             return Ok(None);
         }
         let value = match self.node.attributes.tensor("value")? {
+            Some(array) if array.len() != 1 => {
+                return Err(Error::invalid("value", format!("{} elements", array.len()), "one"));
+            }
             Some(array) => Small::of(array)?,
             None => Small { element: Element::Float, dims: vec![1], values: vec![Number::Real(0.0)] },
         };
@@ -327,15 +350,18 @@ impl Fold<'_> {
         Ok(Some(Small { element: value.element, dims, values: vec![v; n] }))
     }
 
-    fn gather(&self) -> Result<Small> {
+    fn gather(&self) -> Result<Option<Small>> {
         let (x, indices) = (self.x(0)?, self.x(1)?);
         let axis = axis_of(self.node.attributes.int("axis")?.unwrap_or(0), x.dims.len())?;
         let rows = indices.ints()?.iter().map(|&i| axis_of(i, x.dims[axis])).collect::<Result<Vec<_>>>()?;
+        let dims = [&x.dims[..axis], &indices.dims, &x.dims[axis + 1..]].concat();
+        if !is_small(&dims) {
+            return Ok(None);
+        }
         let (outer, inner) = (x.dims[..axis].iter().product::<usize>(), x.dims[axis + 1..].iter().product::<usize>());
         let len = x.dims[axis];
         let places = (0..outer).flat_map(|o| rows.iter().flat_map(move |&r| (0..inner).map(move |i| (o * len + r) * inner + i)));
-        let dims = [&x.dims[..axis], &indices.dims, &x.dims[axis + 1..]].concat();
-        Ok(x.picked(dims, places))
+        Ok(Some(x.picked(dims, places)))
     }
 
     fn range(&self) -> Result<Small> {
@@ -347,8 +373,8 @@ impl Fold<'_> {
         let element = self.x(0)?.element;
         let [a, b, d] = [start, limit, step].map(|v| v.real(element));
         let n = ((b - a) / d).ceil().max(0.0);
-        if !(n <= MOST as f64) {
-            return Err(Error::invalid("range", format!("{a} to {b} by {d}"), format!("at most {MOST} numbers")));
+        if !(n <= MOST_MADE as f64) {
+            return Err(Error::invalid("range", format!("{a} to {b} by {d}"), format!("at most {MOST_MADE} numbers")));
         }
         let n = n as usize;
         let values = (0..n).map(|i| match (start, step) {
@@ -394,11 +420,11 @@ impl Fold<'_> {
         let ends = self.ints_of("ends", 2)?.ok_or_else(|| none("ends"))?;
         let axes = self.ints_of("axes", 3)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
         let steps = self.ints_of("steps", 4)?.unwrap_or_else(|| vec![1; starts.len()]);
+        let axes = axes_of(&axes, x.dims.len())?;
         for (i, &start) in starts.iter().enumerate() {
             let (Some(&end), Some(&axis), Some(&step)) = (ends.get(i), axes.get(i), steps.get(i)) else {
                 return Err(Error::invalid("ends, axes, steps", "fewer numbers than starts", "as many"));
             };
-            let axis = axis_of(axis, x.dims.len())?;
             let (first, len) = slice_range(start, end, step, x.dims[axis])?;
             let (outer, inner) = (x.dims[..axis].iter().product::<usize>(), x.dims[axis + 1..].iter().product::<usize>());
             let old = x.dims[axis];
@@ -415,17 +441,8 @@ impl Fold<'_> {
     fn split(&self) -> Result<Vec<Small>> {
         let x = self.x(0)?;
         let axis = axis_of(self.node.attributes.int("axis")?.unwrap_or(0), x.dims.len())?;
-        let n = self.node.outputs.len().max(1);
-        let sizes = match self.ints_of("split", 1)? {
-            Some(sizes) => dimensions(&sizes)?,
-            None => {
-                let each = x.dims[axis].div_ceil(n);
-                (0..n).map(|i| x.dims[axis].saturating_sub(i * each).min(each)).collect()
-            }
-        };
-        if sizes.len() < n || sizes.iter().sum::<usize>() != x.dims[axis] {
-            return Err(Error::invalid("split", format!("{sizes:?}"), format!("{n} sizes, together {}", x.dims[axis])));
-        }
+        let (given, number) = (self.ints_of("split", 1)?, self.node.attributes.int("num_outputs")?);
+        let sizes = parts_of(given.as_deref(), number, self.node.outputs.len(), x.dims[axis])?;
         let (outer, inner) = (x.dims[..axis].iter().product::<usize>(), x.dims[axis + 1..].iter().product::<usize>());
         let old = x.dims[axis];
         let starts = sizes.iter().scan(0, |at, len| Some(std::mem::replace(at, *at + len)));
@@ -441,15 +458,7 @@ impl Fold<'_> {
     fn transpose(&self) -> Result<Small> {
         let x = self.x(0)?;
         let rank = x.dims.len();
-        let order = match self.node.attributes.ints("perm")? {
-            Some(perm) => perm.iter().map(|&axis| axis_of(axis, rank)).collect::<Result<Vec<_>>>()?,
-            None => (0..rank).rev().collect(),
-        };
-        let mut sorted = order.clone();
-        sorted.sort_unstable();
-        if sorted != (0..rank).collect::<Vec<_>>() {
-            return Err(Error::invalid("perm", format!("{order:?}"), format!("each of {rank} axes once")));
-        }
+        let order = permutation_of(self.node.attributes.ints("perm")?.as_deref(), rank)?;
         let dims = order.iter().map(|&axis| x.dims[axis]).collect();
         Ok(Small { element: x.element, dims, values: permuted(&x.values, &x.dims, &order) })
     }
@@ -457,7 +466,7 @@ impl Fold<'_> {
 
 /// Where each element of a broadcast tensor comes from; none if there are too many.
 fn broadcast_places(from: &[usize], to: &[usize]) -> Option<Vec<usize>> {
-    let n = elements(to).ok().filter(|&n| n <= MOST)?;
+    let n = elements(to).ok().filter(|_| is_small(to))?;
     let missing = to.len() - from.len();
     let place = |i: usize| {
         let (mut rest, mut at, mut stride) = (i, 0, 1);

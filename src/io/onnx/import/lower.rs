@@ -9,11 +9,14 @@ use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::nn::{Given, LayerContext};
 use crate::op::{Op, Value};
+use crate::ops::constant::Constant;
+use crate::ops::expand::Expand;
 use crate::ops::transpose::Transpose;
 use crate::ops::view::View;
-use crate::tensor::DType;
+use crate::tensor::{DType, Tensor};
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A tensor of an ONNX graph, as far as it is known.
 #[derive(Clone, Debug)]
@@ -113,11 +116,52 @@ pub(super) fn axis_of(axis: i64, rank: usize) -> Result<usize> {
         .ok_or_else(|| Error::invalid("axis", axis, format!("one of {rank} axes, -{rank} to {}", rank as i64 - 1)))
 }
 
+/// Places among `rank` axes, each at most once.
+pub(super) fn axes_of(axes: &[i64], rank: usize) -> Result<Vec<usize>> {
+    let mut seen = vec![false; rank];
+    let place = |&axis: &i64| match axis_of(axis, rank)? {
+        axis if std::mem::replace(&mut seen[axis], true) => Err(Error::invalid("axes", axis, "each once")),
+        axis => Ok(axis),
+    };
+    axes.iter().map(place).collect()
+}
+
+/// A permutation of `rank` axes; reversed ones if it isn't given.
+pub(super) fn permutation_of(perm: Option<&[i64]>, rank: usize) -> Result<Vec<usize>> {
+    let Some(perm) = perm else { return Ok((0..rank).rev().collect()) };
+    if perm.len() != rank {
+        return Err(Error::invalid("perm", format!("{perm:?}"), format!("each of {rank} axes once")));
+    }
+    axes_of(perm, rank).map_err(|e| e.at("perm"))
+}
+
+/// Lengths of the parts that an axis of `len` is cut into: those that are given, or as many as there are outputs, of one length but for the last.
+pub(super) fn parts_of(given: Option<&[i64]>, number: Option<i64>, outputs: usize, len: usize) -> Result<Vec<usize>> {
+    let sizes: Vec<usize> = match given {
+        Some(sizes) => super::rules::sizes("split", sizes)?,
+        None if number.is_some_and(|n| n != outputs as i64) => {
+            return Err(Error::invalid("num_outputs", number.unwrap_or_default(), format!("{outputs}, as there are")));
+        }
+        None => {
+            let each = len.div_ceil(outputs.max(1));
+            (0..outputs.max(1)).map(|i| len.saturating_sub(i.saturating_mul(each)).min(each)).collect()
+        }
+    };
+    let sum = sizes.iter().try_fold(0usize, |sum, &size| sum.checked_add(size));
+    if sum != Some(len) || sizes.len() < outputs {
+        return Err(Error::invalid("split", format!("{} sizes", sizes.len()), format!("{outputs}, together {len}")));
+    }
+    Ok(sizes)
+}
+
+/// Most elements of a constant that isn't in the file, and most pieces that a tensor is put together of.
+pub(super) const MOST_MADE: usize = 1 << 16;
+
 /// A node on its way to the device.
 pub(super) struct Lower<'a, 'c> {
     pub ctx: &'a mut LayerContext<'c>,
     pub node: &'a Node,
-    pub names: &'a [String],
+    pub names: &'a [Arc<str>],
     /// Version of the node's op set.
     pub opset: i64,
     /// The size of the batch for which the file was written, if it says one, and what it is now.
@@ -329,6 +373,17 @@ impl Lower<'_, '_> {
         };
         let shape = shape.unwrap_or_else(|| in_memory(array.dims(), order));
         self.ctx.parameter(&format!("{}{name}", self.prefix), shape, given(&array, order, None))
+    }
+
+    /// Integers or booleans that are all alike, without memory for them on the host.
+    pub fn filled(&mut self, i: usize, element: Element, dims: Vec<usize>, value: i64) -> Result<()> {
+        let word = super::integers::words(element, &[value])?;
+        let rank = dims.len().max(1);
+        let mut y = self.add(Constant::new(Tensor::u32(vec![1; rank], word)?), &[])?;
+        if dims.iter().any(|&d| d != 1) {
+            y = self.add(Expand { shape: dims.clone().into() }, &[y])?;
+        }
+        self.put_plain(i, y, element, dims)
     }
 
     /// Says what an output is.

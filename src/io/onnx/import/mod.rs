@@ -22,6 +22,7 @@ use crate::random::Seed;
 use crate::tensor::{Tensor, TensorType};
 use lower::{Layout, OnDevice, Operand, channels_last, in_memory};
 pub use source::Dimension;
+pub(super) use source::{READ, Read};
 use source::{Source, TensorId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -29,6 +30,12 @@ use std::path::Path;
 use std::sync::Arc;
 use trace::Trace;
 pub use trace::Unsupported;
+
+/// Most memory that [`Onnx::run`] takes on the device: a few bytes of a file can ask for any amount.
+const MOST_BYTES: u64 = 4 << 30;
+
+/// How often [`Onnx::run`] goes through a graph to find out which inputs' values it must know.
+const MOST_ROUNDS: usize = 32;
 
 /// A network in an ONNX file: opsets from 7 on, of the ops of convolutional networks.
 ///
@@ -126,14 +133,17 @@ impl Onnx {
 
     /// The inputs, without those for which the file has values.
     pub fn inputs(&self) -> Vec<Input> {
-        let input =
-            |d: &source::Declared| Input { name: self.source.names[d.tensor].clone(), element: d.element, dims: d.dims.clone() };
+        let input = |d: &source::Declared| Input {
+            name: self.source.names[d.tensor].to_string(),
+            element: d.element,
+            dims: d.dims.clone(),
+        };
         self.source.inputs.iter().map(input).collect()
     }
 
     /// Names of the outputs.
     pub fn outputs(&self) -> Vec<&str> {
-        self.source.outputs.iter().map(|&id| self.source.names[id].as_str()).collect()
+        self.source.outputs.iter().map(|&id| &*self.source.names[id]).collect()
     }
 
     /// Versions of the sets of ops that the file was written for, by domain; ONNX's own has an empty name.
@@ -258,14 +268,14 @@ impl Onnx {
     /// graphs that aren't networks. What nodes must know before they run, as the dimensions of a reshape, is taken from the inputs.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] with a list of all nodes that can't be run. [`Error::Invalid`] for inputs that aren't those of the file. Else those
-    /// of [`Device::evaluate`].
+    /// [`Error::Unsupported`] with a list of all nodes that can't be run. [`Error::Invalid`] for inputs that aren't those of the file.
+    /// [`Error::DoesNotFit`] if it takes more than 4 GiB on the device. Else those of [`Device::evaluate`].
     pub fn run(&self, device: &Device, inputs: &[(&str, Array)]) -> Result<Vec<(String, Array)>> {
         let mut given = Vec::new();
         for declared in &self.source.inputs {
             let name = &self.source.names[declared.tensor];
             let place = |e: Error| e.at(&format!("input '{}'", name.escape_debug()));
-            let Some((_, array)) = inputs.iter().find(|(n, _)| n == name) else {
+            let Some((_, array)) = inputs.iter().find(|(n, _)| *n == &**name) else {
                 return Err(place(Error::invalid("value", "none", "a tensor")));
             };
             if array.element() != declared.element {
@@ -285,6 +295,7 @@ impl Onnx {
             return Err(Error::invalid("input", format!("'{}'", name.escape_debug()), format!("one of {}", names.join(", "))));
         }
         let mut known: BTreeSet<usize> = (0..given.len()).filter(|&i| given[i].is_empty()).collect();
+        let mut rounds = 0;
         loop {
             let mut feeds = Vec::new();
             let trace = Trace::of(&self.source, None, |i, graph| {
@@ -297,8 +308,9 @@ impl Onnx {
                 feeds.push((value, on_host(&given[i])?));
                 Ok(operand)
             })?;
-            let more: BTreeSet<usize> = trace.wanted.iter().flat_map(|&id| self.inputs_of(id)).collect();
-            if !more.is_subset(&known) {
+            let more = self.inputs_of(&trace.wanted);
+            rounds += 1;
+            if rounds < MOST_ROUNDS && !more.is_subset(&known) {
                 known.extend(more);
                 continue;
             }
@@ -307,14 +319,16 @@ impl Onnx {
         }
     }
 
-    /// Indices of the graph's inputs that a tensor is made of.
-    fn inputs_of(&self, tensor: TensorId) -> BTreeSet<usize> {
+    /// Indices of the graph's inputs that tensors are made of.
+    fn inputs_of(&self, tensors: &[TensorId]) -> BTreeSet<usize> {
         let makers: HashMap<TensorId, &source::Node> =
             self.source.nodes.iter().flat_map(|node| node.outputs.iter().flatten().map(move |&id| (id, node))).collect();
-        let (mut open, mut seen, mut found) = (vec![tensor], BTreeSet::new(), BTreeSet::new());
+        let places: HashMap<TensorId, usize> =
+            self.source.inputs.iter().enumerate().map(|(i, input)| (input.tensor, i)).collect();
+        let (mut open, mut seen, mut found) = (tensors.to_vec(), BTreeSet::new(), BTreeSet::new());
         while let Some(id) = open.pop() {
             if seen.insert(id) {
-                found.extend(self.source.inputs.iter().position(|input| input.tensor == id));
+                found.extend(places.get(&id));
                 open.extend(makers.get(&id).into_iter().flat_map(|node| node.inputs.iter().flatten()));
             }
         }
@@ -323,12 +337,9 @@ impl Onnx {
 
     fn evaluate(&self, device: &Device, trace: Trace, mut feeds: Vec<(Value, Tensor)>) -> Result<Vec<(String, Array)>> {
         let Trace { mut graph, declared, operands, .. } = trace;
-        for (d, value) in declared {
-            feeds.push((value, d.init.tensor(&d.shape, Seed(0), 0)?));
-        }
         let (mut values, mut places) = (Vec::new(), Vec::new());
         for &id in &self.source.outputs {
-            let name = self.source.names[id].clone();
+            let name = self.source.names[id].to_string();
             let operand = operands[id].clone().ok_or_else(|| Error::invalid("output", &name, "a tensor"))?;
             places.push(match operand {
                 Operand::Constant(array) => (name, Err(array)),
@@ -338,8 +349,20 @@ impl Onnx {
                 }
             });
         }
-        let feeds: Vec<(Value, &Tensor)> = feeds.iter().map(|(value, tensor)| (*value, tensor)).collect();
-        let made = if values.is_empty() { Vec::new() } else { device.evaluate(graph, &values, &feeds)? };
+        let mut made = Vec::new();
+        if !values.is_empty() {
+            let plan = device.plan(graph, &values)?;
+            let bytes = plan.memory().total();
+            if bytes > MOST_BYTES {
+                let reason = format!("it takes {bytes} bytes, and a graph that isn't built as a model at most {MOST_BYTES}");
+                return Err(Error::DoesNotFit { device: device.name().to_string(), reason, table: plan.table(8) });
+            }
+            for (d, value) in declared {
+                feeds.push((value, d.init.tensor(&d.shape, Seed(0), 0)?));
+            }
+            let feeds: Vec<(Value, &Tensor)> = feeds.iter().map(|(value, tensor)| (*value, tensor)).collect();
+            made = device.run_plan(plan, &values, &feeds)?;
+        }
         let array = |place| match place {
             Err(array) => Ok(array),
             Ok((i, element, dims)) => of_device(&made[i], element, dims),

@@ -2,14 +2,13 @@
 
 use super::lower::{Layout, OnDevice, Operand};
 use super::source::TensorId;
-use super::trace::{Trace, lower};
+use super::trace::{Notes, Trace, lower};
 use super::{Onnx, rules};
 use crate::error::{Error, Result};
 use crate::nn::{Layer, LayerContext, Net};
 use crate::op::Value;
 use crate::ops::transpose::Transpose;
-use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -66,7 +65,7 @@ impl Layer for NodeLayer {
         for (id, &value) in fed(&trace, &node.inputs).into_iter().zip(x) {
             given.insert(id, value);
         }
-        let made = self.lower(ctx, self.node, &trace, n, &given, "")?;
+        let made = self.lower(ctx, &trace, n, &given)?;
         match made.into_iter().nth(self.output).flatten() {
             Some(Operand::Device(tensor)) => Ok(tensor.value),
             _ => Err(Error::invalid("output", "a constant", "what depends on the input")),
@@ -75,37 +74,45 @@ impl Layer for NodeLayer {
 }
 
 impl NodeLayer {
-    /// A node on these values; nodes that don't depend on the network's input are a part of the layer that reads them.
+    /// The node on these values; nodes that don't depend on the network's input are a part of the layer that reads them.
     fn lower(
         &self,
         ctx: &mut LayerContext<'_>,
-        node: usize,
         trace: &Trace,
         n: usize,
         given: &HashMap<TensorId, Value>,
-        prefix: &str,
     ) -> Result<Vec<Option<Operand>>> {
         let source = &self.shared.onnx.source;
-        let mut inputs = Vec::new();
-        for id in &source.nodes[node].inputs {
-            let Some(id) = *id else {
-                inputs.push(None);
-                continue;
-            };
-            inputs.push(match (&trace.operands[id], given.get(&id)) {
-                (Some(Operand::Device(tensor)), Some(&value)) => Some(Operand::Device(OnDevice { value, ..tensor.clone() })),
-                (Some(Operand::Device(_)), None) => {
-                    let maker = self.shared.makers.get(&id).copied();
-                    let maker = maker.ok_or_else(|| Error::invalid("input", "one that isn't fed", "a tensor"))?;
-                    let place = source.nodes[maker].outputs.iter().position(|output| *output == Some(id)).unwrap_or_default();
-                    let prefix = format!("{}.", source.names[id].replace('/', "."));
-                    self.lower(ctx, maker, trace, n, &HashMap::new(), &prefix)?.into_iter().nth(place).flatten()
-                }
-                (operand, _) => operand.clone(),
-            });
-        }
         let batch = self.shared.onnx.declared_batch().map(|declared| (declared, n));
-        lower(ctx, source, &source.nodes[node], batch, prefix, inputs, &Cell::new(None))
+        // The nodes that it takes, which are in an order of execution.
+        let (mut open, mut taken) = (vec![self.node], BTreeSet::new());
+        while let Some(node) = open.pop() {
+            if taken.insert(node) {
+                let on_device = |id: &&TensorId| matches!(trace.operands[**id], Some(Operand::Device(_)));
+                let missing = source.nodes[node].inputs.iter().flatten().filter(|id| on_device(id) && !given.contains_key(*id));
+                open.extend(missing.filter_map(|id| self.shared.makers.get(id)));
+            }
+        }
+        let notes = Notes::default();
+        let mut made: HashMap<TensorId, Operand> = HashMap::new();
+        for node in taken {
+            let (is_last, node) = (node == self.node, &source.nodes[node]);
+            let operand = |id: TensorId| match (&trace.operands[id], given.get(&id)) {
+                (Some(Operand::Device(tensor)), Some(&value)) => Some(Operand::Device(OnDevice { value, ..tensor.clone() })),
+                (Some(Operand::Device(_)), None) => made.get(&id).cloned(),
+                (operand, _) => operand.clone(),
+            };
+            let inputs = node.inputs.iter().map(|id| id.and_then(operand)).collect();
+            // Names of parameters: those of other nodes begin with what they give.
+            let first = node.outputs.iter().flatten().next().map_or("", |&id| &source.names[id]);
+            let prefix = if is_last { String::new() } else { format!("{}.", first.replace('/', ".")) };
+            let outputs = lower(ctx, source, node, batch, &prefix, inputs, &notes)?;
+            if is_last {
+                return Ok(outputs);
+            }
+            made.extend(node.outputs.iter().zip(outputs).filter_map(|(id, operand)| Some(((*id)?, operand?))));
+        }
+        Ok(Vec::new())
     }
 }
 
@@ -141,9 +148,9 @@ impl Layer for Arranged {
     }
 }
 
-/// Names of layers: those of nodes, as far as layers can have them.
+/// Names of layers: those of nodes, as far as layers can have them, and how often each was asked for.
 #[derive(Default)]
-struct Names(HashSet<String>);
+struct Names(HashMap<String, usize>);
 
 impl Names {
     fn free(&mut self, name: &str) -> String {
@@ -151,12 +158,20 @@ impl Names {
         let clean = clean.trim_matches('.');
         let base = if clean.is_empty() { "node" } else { clean };
         let mut free = base.to_string();
-        let mut i = 1;
-        while !self.0.insert(free.clone()) {
-            free = format!("{base}_{i}");
-            i += 1;
+        loop {
+            let asked = self.0.entry(free.clone()).or_default();
+            *asked += 1;
+            if *asked == 1 {
+                return free;
+            }
+            // A name with such an ending may be another node's.
+            free = format!("{base}_{}", *asked - 1);
+            if !self.0.contains_key(&free) {
+                self.0.insert(free.clone(), 1);
+                return free;
+            }
+            free = base.to_string();
         }
-        free
     }
 }
 
@@ -204,7 +219,7 @@ pub(super) fn nets(onnx: &Onnx) -> Result<Vec<(String, Net)>> {
     }
     let mut outputs = Vec::new();
     for &id in &source.outputs {
-        let name = source.names[id].clone();
+        let name = source.names[id].to_string();
         let Some(Operand::Device(tensor)) = &trace.operands[id] else {
             let want = "one that depends on the network's input";
             return Err(Error::invalid("output", format!("'{}', a constant", name.escape_debug()), want));

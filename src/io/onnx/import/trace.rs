@@ -1,7 +1,7 @@
 //! A file's graph as a graph of ops, at one size of the batch: what every tensor is, and which nodes can't be run.
 
 use super::super::array::Array;
-use super::fold::fold;
+use super::fold::{MOST_FOLDED, fold};
 use super::lower::{Lower, Operand};
 use super::rules;
 use super::source::{Node, Source, TensorId};
@@ -47,6 +47,21 @@ pub(super) struct Trace {
     pub wanted: Vec<TensorId>,
 }
 
+/// What is noted while nodes are lowered.
+#[derive(Debug)]
+pub(super) struct Notes {
+    /// The tensor whose values had to be known, if that's why a node failed.
+    pub wanted: Cell<Option<TensorId>>,
+    /// How many elements may still be worked out before anything runs.
+    pub left: Cell<usize>,
+}
+
+impl Default for Notes {
+    fn default() -> Notes {
+        Notes { wanted: Cell::new(None), left: Cell::new(MOST_FOLDED) }
+    }
+}
+
 /// What would help with an op that there is no rule for.
 fn help(op: &str) -> &'static str {
     match op {
@@ -86,21 +101,21 @@ impl Trace {
         for (i, declared) in source.inputs.iter().enumerate() {
             trace.operands[declared.tensor] = Some(inputs(i, &mut trace.graph)?);
         }
+        let notes = Notes::default();
         for (i, node) in source.nodes.iter().enumerate() {
             let known = node.inputs.iter().flatten().all(|&id| trace.operands[id].is_some());
             let name = format!("{i} {}", node.name.replace('/', "."));
             let Trace { graph, declared, operands, .. } = &mut trace;
-            let wanted = Cell::new(None);
             let made = match node.fault.clone() {
-                Some(fault) => Err(fault),
+                Some(fault) => Err(*fault),
                 None if !known && rules::find(&node.domain, &node.op).is_some() => continue,
                 None => {
                     let mut ctx = LayerContext::declaring(graph, declared, &name);
                     let inputs = node.inputs.iter().map(|id| id.and_then(|id| operands[id].clone())).collect();
-                    lower(&mut ctx, source, node, batch, "", inputs, &wanted)
+                    lower(&mut ctx, source, node, batch, "", inputs, &notes)
                 }
             };
-            trace.wanted.extend(wanted.get());
+            trace.wanted.extend(notes.wanted.take());
             match made {
                 Ok(made) => {
                     for (&id, operand) in node.outputs.iter().zip(made) {
@@ -116,7 +131,7 @@ impl Trace {
                         node: node.name.clone(),
                         op,
                         opset: source.opset(&node.domain),
-                        why: without_place(e),
+                        why: without_place(e, &name),
                         help: if is_known { REFUSED } else { help(&node.op) },
                     });
                 }
@@ -135,16 +150,15 @@ impl Trace {
     }
 }
 
-/// The message without the node's name, which stands before it already.
-fn without_place(e: Error) -> String {
+/// The message without the layer's name: the node's stands before it already.
+fn without_place(e: Error, layer: &str) -> String {
     match e {
-        Error::Invalid { what, got, want, .. } => format!("{what}: got {got}, want {want}"),
+        Error::Invalid { place, what, got, want } if place.starts_with(layer) => format!("{what}: got {got}, want {want}"),
         other => other.to_string(),
     }
 }
 
-/// What a node's outputs are. `prefix` goes before names of parameters. `wanted` is the tensor whose values had to be known, if that's
-/// why it failed.
+/// What a node's outputs are. `prefix` goes before names of parameters.
 pub(super) fn lower(
     ctx: &mut LayerContext<'_>,
     source: &Source,
@@ -152,7 +166,7 @@ pub(super) fn lower(
     batch: Option<(usize, usize)>,
     prefix: &str,
     inputs: Vec<Option<Operand>>,
-    wanted: &Cell<Option<TensorId>>,
+    notes: &Notes,
 ) -> Result<Vec<Option<Operand>>> {
     let constants: Option<Vec<Option<&Array>>> = inputs
         .iter()
@@ -163,7 +177,7 @@ pub(super) fn lower(
         })
         .collect();
     if let Some(constants) = constants.filter(|_| node.domain.is_empty())
-        && let Some(made) = fold(node, &constants)?
+        && let Some(made) = fold(node, &constants, &notes.left)?
     {
         return Ok(made.into_iter().map(|array| Some(Operand::Constant(array))).collect());
     }
@@ -177,7 +191,7 @@ pub(super) fn lower(
         batch,
         prefix: prefix.to_string(),
         weights: &source.constants,
-        wanted,
+        wanted: &notes.wanted,
         inputs,
         outputs: Vec::new(),
     };

@@ -69,15 +69,18 @@ pub(in super::super) fn meet(l: &mut Lower<'_, '_>, inputs: &[usize]) -> Result<
     }
     let layout = layouts.find(|layout| *layout != Layout::plain(rank) && layout.unflattened.is_none());
     let layout = layout.unwrap_or_else(|| Layout::plain(rank));
+    // One parameter: of two weights the other one stays as it is.
+    let is_weight = |i: usize| l.is_weight(i) && l.constant(i).is_some_and(|c| c.len() > 1);
+    let (trained, name) = match l.node.op.as_str() {
+        "Add" => (inputs.iter().copied().find(|&i| is_weight(i)), "bias"),
+        "Mul" => (inputs.iter().copied().find(|&i| is_weight(i)), "scale"),
+        _ => (None, ""),
+    };
     let mut values = Vec::new();
     for (&i, shape) in inputs.iter().zip(&shapes) {
         let missing = rank - shape.len();
         let own: Vec<usize> = layout.order.iter().filter(|&&axis| axis >= missing).map(|axis| axis - missing).collect();
-        let value = match l.node.op.as_str() {
-            "Add" if l.is_weight(i) && l.constant(i).is_some_and(|c| c.len() > 1) => l.parameter(i, "bias", &own, None)?,
-            "Mul" if l.is_weight(i) && l.constant(i).is_some_and(|c| c.len() > 1) => l.parameter(i, "scale", &own, None)?,
-            _ => l.arranged(i, &own)?,
-        };
+        let value = if trained == Some(i) { l.parameter(i, name, &own, None)? } else { l.arranged(i, &own)? };
         let padded = [&vec![1; missing][..], shape].concat();
         values.push(l.reshaped(value, in_memory(&padded, &layout.order))?);
     }
@@ -191,7 +194,10 @@ fn prelu(l: &mut Lower<'_, '_>) -> Result<()> {
         }
         None => meet(l, &[0, 1])?,
     };
-    let element = l.element(0)?;
+    let (element, x) = (l.element(0)?, l.dims(0)?);
+    if broadcast(&[x.clone(), l.dims(1)?])? != x {
+        return Err(Error::invalid("slope", format!("{:?}", l.dims(1)?), format!("one that is repeated to {x:?}")));
+    }
     let y = l.add(Binary::<Prelu>::new(), &values)?;
     l.put(0, y, element, dims, layout);
     Ok(())

@@ -3,9 +3,9 @@
 use super::super::super::array::{Array, elements};
 use super::super::super::element::Element;
 use super::super::integers::{integer, to_floats};
-use super::super::lower::{Layout, Lower, Operand, axis_of, inverse};
+use super::super::lower::{Layout, Lower, MOST_MADE, Operand, axes_of, axis_of, inverse};
 use super::{Rule, rule};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::op::{Op, Value};
 use crate::ops::argmax::ArgMax;
 use crate::ops::binary::{Add, Binary, Mul, Sub};
@@ -101,7 +101,7 @@ pub(super) fn reduced_axes(l: &Lower<'_, '_>, rank: usize) -> Result<Vec<usize>>
         let none = l.attributes().flag("noop_with_empty_axes", false)?;
         return Ok(if none { Vec::new() } else { (0..rank).collect() });
     }
-    axes.iter().map(|&axis| axis_of(axis, rank)).collect()
+    axes_of(&axes, rank)
 }
 
 /// A reduction over the axes that the node names. `op` keeps them.
@@ -151,6 +151,9 @@ fn of_none(l: &mut Lower<'_, '_>, array: &Array, axes: &[usize], keep: bool) -> 
     });
     let dims: Vec<usize> = dims.collect();
     let n = elements(&dims)?;
+    if n > MOST_MADE {
+        return Err(Error::invalid("output", format!("{n} reductions of no elements"), format!("at most {MOST_MADE}")));
+    }
     let made = match element.is_float() {
         true => Array::reals(element, dims, vec![value; n])?,
         false => Array::integers(element, dims, vec![integer; n])?,

@@ -5,7 +5,7 @@ use super::{Rule, rule};
 use crate::error::{Error, Result};
 use crate::op::Value;
 use crate::ops::binary::{Binary, Div, Mul};
-use crate::ops::constant::Constant;
+use crate::ops::constant::{Constant, MAX_CONSTANT};
 use crate::ops::fill::Fill;
 use crate::ops::reduce::{Reduction, reduce};
 use crate::ops::scale::Scale;
@@ -28,6 +28,9 @@ fn loss(l: &mut Lower<'_, '_>, scores: bool) -> Result<()> {
         return Err(Error::invalid("labels", format!("{labels:?}"), format!("those of {dims:?} without the classes, axis 1")));
     }
     let (c, element) = (dims[1], l.element(0)?);
+    if c > MAX_CONSTANT {
+        return Err(Error::invalid("classes", c, format!("at most {MAX_CONSTANT}")));
+    }
     let order = channels_last(rank);
     let mut x = l.arranged(0, &order)?;
     if scores {

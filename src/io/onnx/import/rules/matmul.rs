@@ -1,5 +1,6 @@
 //! Products of matrices.
 
+use super::super::super::array::elements;
 use super::super::lower::{Lower, Operand, given, permuted};
 use super::{Rule, rule};
 use crate::error::{Error, Result};
@@ -21,8 +22,12 @@ fn matrix(l: &Lower<'_, '_>, i: usize) -> Result<[usize; 2]> {
     <[usize; 2]>::try_from(dims).map_err(|dims| Error::invalid(format!("input {i}"), format!("{dims:?}"), "a matrix"))
 }
 
-/// Rows of the left matrix as they lie in memory, and where each of their elements is in ONNX's order, if elsewhere.
-fn rows(l: &mut Lower<'_, '_>, i: usize) -> Result<(Value, Option<Vec<usize>>)> {
+/// Rows of the left matrix, of `k` elements, as they lie in memory, and where each element is in ONNX's order, if elsewhere.
+fn rows(l: &mut Lower<'_, '_>, i: usize, k: usize) -> Result<(Value, Option<Vec<usize>>)> {
+    let dims = matrix(l, i)?;
+    if dims[1] != k {
+        return Err(Error::invalid(format!("input {i}"), format!("{dims:?}"), format!("{k} columns, as the other has rows")));
+    }
     if let Operand::Device(tensor) = l.operand(i)?.clone()
         && let Some(dims) = &tensor.layout.unflattened
         && tensor.layout.order.first() == Some(&0)
@@ -40,12 +45,9 @@ fn rows(l: &mut Lower<'_, '_>, i: usize) -> Result<(Value, Option<Vec<usize>>)> 
 /// `x w` for constant weights `[k, n]`, or `[n, k]` if `transposed`.
 fn dense(l: &mut Lower<'_, '_>, transposed: bool, bias: Option<Value>) -> Result<Option<Value>> {
     let Some(array) = l.constant(1).cloned() else { return Ok(None) };
-    let (x, places) = rows(l, 0)?;
     let order = if transposed { [1, 0] } else { [0, 1] };
     let [k, n] = order.map(|axis| array.dims()[axis]);
-    if l.shape(x)[1] != k {
-        return Err(Error::invalid("weight", format!("{:?}", array.dims()), format!("{} rows", l.shape(x)[1])));
-    }
+    let (x, places) = rows(l, 0, k)?;
     let weights = given(&array, &order, places);
     let pieces = l.ctx.parameter_by_rows(&format!("{}weight", l.prefix), [k, n], weights)?;
     product_by_rows(l.ctx, x, &pieces, bias).map(Some)
@@ -124,6 +126,7 @@ pub(super) fn stacked(l: &mut Lower<'_, '_>, x: Value, a: &[usize], w: Value, b:
     }
     let outer = super::arithmetic::broadcast(&[outer_a.to_vec(), outer_b.to_vec()])?;
     let dims = [&outer[..], &[m, n]].concat();
+    elements(&dims)?;
     let count = |dims: &[usize]| dims.iter().product::<usize>();
     if count(outer_b) == 1 && count(outer_a) == count(&outer) {
         // One matrix for all: a taller one.

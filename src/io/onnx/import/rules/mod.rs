@@ -18,6 +18,7 @@ use super::lower::Lower;
 use crate::error::Result;
 
 pub(super) use arithmetic::{broadcast, meet};
+pub(super) use window::sizes;
 
 /// How a node of an op is lowered, at whatever version of the op set.
 pub(super) struct Rule {

@@ -1,6 +1,6 @@
 //! Normalisation.
 
-use super::super::lower::{Lower, Operand, channels_last, given};
+use super::super::lower::{Lower, MOST_MADE, Operand, channels_last, given};
 use super::{Rule, rule};
 use crate::error::{Error, Result};
 use crate::nn::{BatchNorm, Init, Initial};
@@ -120,7 +120,7 @@ fn group_norm(l: &mut Lower<'_, '_>) -> Result<()> {
     for (i, name) in [(1, "gamma"), (2, "beta")] {
         // Up to opset 20 there is a number a group.
         if l.dims(i)? == [groups] && groups != c {
-            if let Some(array) = l.constant(i).cloned() {
+            if let Some(array) = l.constant(i).filter(|_| c <= MOST_MADE).cloned() {
                 let values = array.to_floats()?;
                 let each = values.iter().flat_map(|&v| std::iter::repeat_n(v, c / groups)).collect();
                 l.inputs[i] = Some(Operand::Constant(super::super::super::array::Array::floats([c], each)?));

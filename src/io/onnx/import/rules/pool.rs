@@ -24,6 +24,13 @@ pub(super) const RULES: &[Rule] = &[
 fn pool<O: Op>(l: &mut Lower<'_, '_>, op: impl Fn(Window2d) -> O) -> Result<()> {
     let kernel = l.attributes().ints("kernel_shape")?.ok_or_else(|| Error::invalid("kernel_shape", "none", "sizes"))?;
     let kernel = sizes("kernel_shape", &kernel)?;
+    if kernel.len() + 2 != l.rank(0)? {
+        return Err(Error::invalid(
+            "kernel_shape",
+            format!("{kernel:?}"),
+            format!("a size for each spatial axis of {:?}", l.dims(0)?),
+        ));
+    }
     if let [n, c, d, h, w] = l.dims(0)?[..] {
         return pool_volume(l, &kernel, [n, c, d, h, w], op);
     }

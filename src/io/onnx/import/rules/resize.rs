@@ -1,6 +1,6 @@
 //! Resizing: along each axis a product with a matrix whose rows weigh the neighbours of an element's place.
 
-use super::super::lower::{Lower, axis_of, inverse};
+use super::super::lower::{Lower, axes_of, inverse};
 use super::window::sizes;
 use super::{Rule, rule};
 use crate::error::{Error, Result};
@@ -185,7 +185,7 @@ fn resize(l: &mut Lower<'_, '_>) -> Result<()> {
         antialias: l.attributes().flag("antialias", false)?,
     };
     let axes = match l.attributes().ints("axes")? {
-        Some(axes) => axes.iter().map(|&axis| axis_of(axis, dims.len())).collect::<Result<Vec<_>>>()?,
+        Some(axes) => axes_of(&axes, dims.len())?,
         None => (0..dims.len()).collect(),
     };
     let (roi_at, scales_at) = if old { (3, 1) } else { (1, 2) };
@@ -281,6 +281,10 @@ fn resampled(l: &mut Lower<'_, '_>, mut dims: Vec<usize>, sampling: &Sampling, a
         let own: Vec<usize> =
             x.layout.order.iter().map(|a| if outside.iter().any(|(o, _)| o == a) { dims[*a] } else { 1 }).collect();
         let n = own.iter().product::<usize>();
+        if n > MAX_CONSTANT {
+            let want = format!("at most {MAX_CONSTANT} elements of the axes that reach beyond the image");
+            return Err(Error::invalid("extrapolation_value", format!("{n} elements"), want));
+        }
         let is_outside = |mut i: usize| {
             let mut any = false;
             for (p, &len) in own.iter().enumerate().rev() {

@@ -1,8 +1,10 @@
 //! What moves elements or says of what shape they are.
 
-use super::super::super::array::{Array, dimensions, elements};
+use super::super::super::array::{Array, MOST_AXES, dimensions, elements};
 use super::super::super::element::Element;
-use super::super::lower::{Layout, Lower, OnDevice, Operand, axis_of, in_memory, inverse};
+use super::super::lower::{
+    Layout, Lower, MOST_MADE, OnDevice, Operand, axes_of, axis_of, in_memory, inverse, parts_of, permutation_of,
+};
 use super::{Rule, rule};
 use crate::error::{Error, Result};
 use crate::nn::{Dropout, Layer, Mode};
@@ -68,22 +70,23 @@ fn constant_of_shape(l: &mut Lower<'_, '_>) -> Result<()> {
         return Err(Error::invalid("value", format!("{value:?} for {n} elements"), "one element for a tensor of at most 2^31"));
     }
     let element = value.element();
-    let array = if element.is_float() {
-        let v = Fill { value: value.to_floats()?[0], shape: if dims.is_empty() { vec![1] } else { dims.clone() }.into() };
-        let y = l.add(v, &[])?;
-        return l.put_plain(0, y, element, dims);
-    } else {
-        Array::integers(element, dims, vec![value.to_integers()?[0]; n])?
-    };
-    l.set(0, Operand::Constant(array));
-    Ok(())
+    if n == 0 {
+        l.set(0, Operand::Constant(Array::zeros(element, dims)?));
+        return Ok(());
+    }
+    if !element.is_float() {
+        return l.filled(0, element, dims, value.to_integers()?[0]);
+    }
+    let shape = if dims.is_empty() { vec![1] } else { dims.clone() };
+    let y = l.add(Fill { value: value.to_floats()?[0], shape: shape.into() }, &[])?;
+    l.put_plain(0, y, element, dims)
 }
 
 /// The dimensions, or some of them.
 fn shape(l: &mut Lower<'_, '_>) -> Result<()> {
     let dims = l.dims(0)?;
     let rank = dims.len() as i64;
-    let end = |v: i64| (if v < 0 { v + rank } else { v }).clamp(0, rank) as usize;
+    let end = |v: i64| (if v < 0 { v.saturating_add(rank) } else { v }).clamp(0, rank) as usize;
     let (start, stop) = (end(l.attributes().int("start")?.unwrap_or(0)), end(l.attributes().int("end")?.unwrap_or(rank)));
     let part: Vec<i64> = dims.get(start..stop.max(start)).unwrap_or_default().iter().map(|&d| d as i64).collect();
     l.set(0, Operand::Constant(Array::int64s([part.len()], part)?));
@@ -152,7 +155,7 @@ fn flatten(l: &mut Lower<'_, '_>) -> Result<()> {
 fn squeeze(l: &mut Lower<'_, '_>) -> Result<()> {
     let dims = l.dims(0)?;
     let axes = match l.ints_of("axes", 1)? {
-        Some(axes) => axes.iter().map(|&axis| axis_of(axis, dims.len())).collect::<Result<Vec<_>>>()?,
+        Some(axes) => axes_of(&axes, dims.len())?,
         None => (0..dims.len()).filter(|&axis| dims[axis] == 1).collect(),
     };
     if let Some(&axis) = axes.iter().find(|&&axis| dims[axis] != 1) {
@@ -166,10 +169,10 @@ fn unsqueeze(l: &mut Lower<'_, '_>) -> Result<()> {
     let dims = l.dims(0)?;
     let axes = l.ints_of("axes", 1)?.ok_or_else(|| Error::invalid("axes", "none", "axes"))?;
     let rank = dims.len() + axes.len();
-    let axes = axes.iter().map(|&axis| axis_of(axis, rank)).collect::<Result<Vec<_>>>()?;
-    if axes.iter().enumerate().any(|(i, axis)| axes[..i].contains(axis)) {
-        return Err(Error::invalid("axes", format!("{axes:?}"), "each once"));
+    if rank > MOST_AXES {
+        return Err(Error::invalid("axes", axes.len(), format!("at most {MOST_AXES} dimensions in all")));
     }
+    let axes = axes_of(&axes, rank)?;
     let mut rest = dims.into_iter();
     let to = (0..rank).map(|axis| if axes.contains(&axis) { 1 } else { rest.next().unwrap_or(1) }).collect();
     reshaped(l, to)
@@ -259,15 +262,7 @@ fn reshaped(l: &mut Lower<'_, '_>, to: Vec<usize>) -> Result<()> {
 
 fn transpose(l: &mut Lower<'_, '_>) -> Result<()> {
     let rank = l.rank(0)?;
-    let permutation = match l.attributes().ints("perm")? {
-        Some(perm) => perm.iter().map(|&axis| axis_of(axis, rank)).collect::<Result<Vec<_>>>()?,
-        None => (0..rank).rev().collect(),
-    };
-    let mut seen = permutation.clone();
-    seen.sort_unstable();
-    if seen != (0..rank).collect::<Vec<_>>() {
-        return Err(Error::invalid("perm", format!("{permutation:?}"), format!("each of {rank} axes once")));
-    }
+    let permutation = permutation_of(l.attributes().ints("perm")?.as_deref(), rank)?;
     let mut x = l.on_device(0)?;
     if x.layout.unflattened.is_some() {
         x.value = l.plain(0)?;
@@ -303,7 +298,7 @@ fn concat(l: &mut Lower<'_, '_>) -> Result<()> {
         if !fits {
             return Err(Error::invalid(format!("input {i}"), format!("{own:?}"), format!("{dims:?} but for axis {axis}")));
         }
-        dims[axis] += own[axis];
+        dims[axis] = dims[axis].saturating_add(own[axis]);
     }
     let layouts = inputs.iter().filter_map(|&i| match l.operand(i) {
         Ok(Operand::Device(tensor)) if tensor.layout.unflattened.is_none() => Some(tensor.layout.order.clone()),
@@ -349,12 +344,12 @@ fn slice(l: &mut Lower<'_, '_>) -> Result<()> {
     let ends = list("ends", 2)?.ok_or_else(|| none("ends"))?;
     let axes = list("axes", 3)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
     let steps = if l.has(4) { l.ints(4)? } else { vec![1; starts.len()] };
+    let axes = axes_of(&axes, dims.len())?;
     let (mut ranges, mut empty) = (Vec::new(), dims.clone());
     for (i, &start) in starts.iter().enumerate() {
         let (Some(&end), Some(&axis), Some(&step)) = (ends.get(i), axes.get(i), steps.get(i)) else {
             return Err(Error::invalid("ends, axes, steps", "fewer numbers than starts", "as many"));
         };
-        let axis = axis_of(axis, dims.len())?;
         let (start, len) = super::super::fold::slice_range(start, end, step, dims[axis])?;
         if len == 0 {
             empty[axis] = 0;
@@ -382,17 +377,8 @@ fn split(l: &mut Lower<'_, '_>) -> Result<()> {
     let dims = l.dims(0)?;
     let axis = axis_of(l.attributes().int("axis")?.unwrap_or(0), dims.len())?;
     let outputs = l.node.outputs.len();
-    let sizes = match l.ints_of("split", 1)? {
-        Some(sizes) => super::window::sizes("split", &sizes)?,
-        None => {
-            let parts = l.attributes().int("num_outputs")?.map_or(outputs, |n| usize::try_from(n).unwrap_or(0)).max(1);
-            let each = dims[axis].div_ceil(parts);
-            (0..parts).map(|i| dims[axis].saturating_sub(i * each).min(each)).collect()
-        }
-    };
-    if sizes.iter().sum::<usize>() != dims[axis] || sizes.len() < outputs {
-        return Err(Error::invalid("split", format!("{sizes:?}"), format!("{outputs} sizes, together {}", dims[axis])));
-    }
+    let (given, number) = (l.ints_of("split", 1)?, l.attributes().int("num_outputs")?);
+    let sizes = parts_of(given.as_deref(), number, outputs, dims[axis])?;
     let x = unflattened(l)?;
     let mut start = 0;
     for (i, &len) in sizes.iter().take(outputs).enumerate() {
@@ -415,6 +401,10 @@ pub(super) fn gathered(l: &mut Lower<'_, '_>, mut x: Value, axis: usize, places:
     let runs: Vec<&[usize]> = places.chunk_by(|a, b| a + 1 == *b).collect();
     let whole = runs.len() == 1 && runs[0].len() == l.shape(x)[axis];
     if !whole {
+        if runs.len() > MOST_MADE {
+            let want = format!("at most {MOST_MADE}");
+            return Err(Error::invalid("elements", format!("{} pieces of neighbours", runs.len()), want));
+        }
         let mut parts = Vec::new();
         for run in &runs {
             parts.push(l.add(Slice::along(axis, run[0], run.len()), &[x])?);
@@ -462,15 +452,15 @@ fn pad(l: &mut Lower<'_, '_>) -> Result<()> {
     };
     let axes = if l.has(3) { l.ints(3)? } else { (0..rank as i64).collect() };
     if pads.len() != 2 * axes.len() {
-        return Err(Error::invalid("pads", format!("{pads:?}"), format!("{} numbers, two an axis", 2 * axes.len())));
+        return Err(Error::invalid("pads", format!("{} numbers", pads.len()), format!("{}, two an axis", 2 * axes.len())));
     }
+    let axes = axes_of(&axes, rank)?;
     let mode = l.attributes().string("mode")?.unwrap_or("constant").to_string();
     let x = unflattened(l)?;
     let place = inverse(&x.layout.order);
     let (mut y, mut out) = (x.value, dims.clone());
     let mut zeros = Vec::new();
     for (i, &axis) in axes.iter().enumerate() {
-        let axis = axis_of(axis, rank)?;
         let (before, after) = (pads[i], pads[i + axes.len()]);
         let len = dims[axis] as i64;
         let total = len.saturating_add(before).saturating_add(after);
@@ -478,6 +468,7 @@ fn pad(l: &mut Lower<'_, '_>) -> Result<()> {
             return Err(Error::invalid("pads", format!("{before} and {after} around {len}"), "something left"));
         }
         out[axis] = total as usize;
+        elements(&out)?;
         let at = place[axis];
         if mode == "constant" {
             // What is negative is cut off.
@@ -492,6 +483,13 @@ fn pad(l: &mut Lower<'_, '_>) -> Result<()> {
                 zeros.push(PadAxis::around(at, before.max(0) as usize, after.max(0) as usize));
             }
             continue;
+        }
+        if total > MOST_MADE as i64 {
+            return Err(Error::invalid(
+                "pads",
+                format!("{before} and {after} around {len}"),
+                format!("at most {MOST_MADE} elements"),
+            ));
         }
         let source = |i: i64| match mode.as_str() {
             "edge" => Ok(i.clamp(0, len - 1)),
@@ -571,8 +569,7 @@ fn dropout(l: &mut Lower<'_, '_>) -> Result<()> {
     }
     if l.gives(1) {
         let dims = l.dims(0)?;
-        let n = elements(&dims)?;
-        l.set(1, Operand::Constant(Array::integers(Element::Bool, dims, vec![1; n])?));
+        l.filled(1, Element::Bool, dims, 1)?;
     }
     Ok(())
 }
@@ -594,7 +591,7 @@ fn depth_to_space(l: &mut Lower<'_, '_>) -> Result<()> {
         "CRD" => true,
         other => return Err(Error::invalid("mode", format!("'{}'", other.escape_debug()), "DCR or CRD")),
     };
-    if !c.is_multiple_of(b.saturating_mul(b)) {
+    if !c.is_multiple_of(b.saturating_mul(b)) || c == 0 {
         return Err(Error::invalid("blocksize", b, format!("one whose square divides the {c} channels")));
     }
     let (element, depth) = (l.element(0)?, c / (b * b));

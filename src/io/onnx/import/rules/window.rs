@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::tensor::{Padding, Window2d};
 
 /// Sizes that aren't negative.
-pub(super) fn sizes(what: &str, values: &[i64]) -> Result<Vec<usize>> {
+pub(in super::super) fn sizes(what: &str, values: &[i64]) -> Result<Vec<usize>> {
     let wrong = |_| Error::invalid(what, format!("{values:?}"), "numbers from 0 on");
     values.iter().map(|&v| usize::try_from(v).map_err(wrong)).collect()
 }
