@@ -11,16 +11,16 @@ use crate::ops::scale::Scale;
 use crate::ops::unary::{self as functions, Unary};
 
 pub(super) const RULES: &[Rule] = &[
-    rule("Add", "add", |l| binary::<Add>(l)),
-    rule("Div", "div", |l| binary::<Div>(l)),
-    rule("Max", "max", |l| over_all::<Max>(l)),
+    rule("Add", "add", binary::<Add>),
+    rule("Div", "div", binary::<Div>),
+    rule("Max", "max", over_all::<Max>),
     rule("Mean", "mean", mean),
-    rule("Min", "min", |l| over_all::<Min>(l)),
-    rule("Mul", "mul", |l| binary::<Mul>(l)),
+    rule("Min", "min", over_all::<Min>),
+    rule("Mul", "mul", binary::<Mul>),
     rule("PRelu", "prelu", prelu),
     rule("Pow", "pow", pow),
-    rule("Sub", "sub", |l| binary::<Sub>(l)),
-    rule("Sum", "sum", |l| over_all::<Add>(l)),
+    rule("Sub", "sub", binary::<Sub>),
+    rule("Sum", "sum", over_all::<Add>),
 ];
 
 /// The common shape of several, by NumPy's rules.
