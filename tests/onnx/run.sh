@@ -6,10 +6,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-if [ -z "${STRIATE_ONNX_PYTHON:-}" ]; then
-  environment=${CARGO_TARGET_DIR:-target}/onnx-python
-  [ -x "$environment/bin/python" ] || python3 -m venv "$environment"
-  "$environment/bin/python" -m pip install --quiet --requirement tests/onnx/requirements.txt
-  export STRIATE_ONNX_PYTHON=$environment/bin/python
-fi
+STRIATE_ONNX_PYTHON=${STRIATE_ONNX_PYTHON:-$(tests/onnx/python.sh)}
+export STRIATE_ONNX_PYTHON
 cargo test --profile checked --test onnx_export "$@" -- --nocapture

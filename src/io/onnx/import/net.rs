@@ -177,7 +177,6 @@ impl Names {
 
 /// The network of each output, by its name in the file.
 pub(super) fn nets(onnx: &Onnx) -> Result<Vec<(String, Net)>> {
-    // Two sizes of the batch, as what depends on it must do so for any.
     let trace = onnx.trace_batch(onnx.declared_batch().unwrap_or(2))?;
     trace.complete()?;
     let source = &onnx.source;

@@ -182,7 +182,7 @@ pub(super) fn lower(
         return Ok(made.into_iter().map(|array| Some(Operand::Constant(array))).collect());
     }
     let rule = rules::find(&node.domain, &node.op)
-        .ok_or_else(|| Error::invalid("op", "one that there is no rule for", "an op of the table in the README"))?;
+        .ok_or_else(|| Error::invalid("op", "one that there is no rule for", "one of the ops that `Onnx::ops` lists"))?;
     let mut l = Lower {
         ctx,
         node,
