@@ -272,6 +272,8 @@ fn huge_results() {
             too_large(one_node("Pad", &[2, 2], &[vector(&[0, n, 1 << 12, n])], std::slice::from_ref(&mode)));
             too_large(one_node("Pad", &[2, 2], &[vector(&[n, -n, n, n])], &[mode]));
         }
+        // A piece for each element, of as many as an axis may get.
+        too_large(one_node("Pad", &[2, 3], &[vector(&[0, 30_000, 0, 30_000])], &[word("mode", "reflect")]));
         too_large(one_node("Reshape", &[2, 2], &[vector(&[n, n])], &[]));
         too_large(one_node("Reshape", &[2, 2], &[vector(&[n, -1])], &[]));
         for op in ["DepthToSpace", "SpaceToDepth"] {

@@ -77,7 +77,10 @@ pub(in super::super) const READ: Kept = Kept {
     input: PART + 2 * size_of::<Declared>() + 64,
     dimension: 4 * size_of::<Dimension>(),
     // As a name and in the table of names, as what a node reads, by whom it is made, and who reads it.
-    name: 16 + BUCKETS * (size_of::<(Arc<str>, TensorId)>() + 1) + 2 * size_of::<Arc<str>>() + 8 * size_of::<usize>(),
+    name: 16
+        + BUCKETS * (size_of::<(Arc<str>, TensorId)>() + 1)
+        + 2 * size_of::<Arc<str>>()
+        + 4 * size_of::<(TensorId, TensorId)>(),
     opset: 2 * size_of::<OperatorSetIdProto>() + 2 * size_of::<(String, i64)>(),
 };
 

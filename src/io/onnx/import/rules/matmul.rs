@@ -1,7 +1,7 @@
 //! Products of matrices.
 
 use super::super::super::array::elements;
-use super::super::lower::{Lower, Operand, given, permuted};
+use super::super::lower::{Lower, MOST_PIECES, Operand, given, permuted};
 use super::{Rule, rule};
 use crate::error::{Error, Result};
 use crate::nn::product_by_rows;
@@ -13,9 +13,6 @@ use crate::ops::scale::Scale;
 use crate::ops::slice::Slice;
 
 pub(super) const RULES: &[Rule] = &[rule("Gemm", "dense", gemm), rule("MatMul", "matmul", matmul)];
-
-/// Most products of matrices that a product of stacks of them is.
-const MOST_PRODUCTS: usize = 4096;
 
 fn matrix(l: &Lower<'_, '_>, i: usize) -> Result<[usize; 2]> {
     let dims = l.dims(i)?;
@@ -135,8 +132,8 @@ pub(super) fn stacked(l: &mut Lower<'_, '_>, x: Value, a: &[usize], w: Value, b:
         return Ok((l.reshaped(y, dims.clone())?, dims));
     }
     let products = count(&outer);
-    if products > MOST_PRODUCTS {
-        return Err(Error::invalid("inputs", format!("{products} products of matrices"), format!("at most {MOST_PRODUCTS}")));
+    if products > MOST_PIECES {
+        return Err(Error::invalid("inputs", format!("{products} products of matrices"), format!("at most {MOST_PIECES}")));
     }
     let x = l.reshaped(x, [count(outer_a) * m, k])?;
     let w = l.reshaped(w, [count(outer_b) * k, n])?;

@@ -3,7 +3,7 @@
 use super::super::super::array::{Array, MOST_AXES, dimensions, elements};
 use super::super::super::element::Element;
 use super::super::lower::{
-    Layout, Lower, MOST_MADE, OnDevice, Operand, axes_of, axis_of, in_memory, inverse, parts_of, permutation_of,
+    Layout, Lower, MOST_MADE, MOST_PIECES, OnDevice, Operand, axes_of, axis_of, in_memory, inverse, parts_of, permutation_of,
 };
 use super::{Rule, rule};
 use crate::error::{Error, Result};
@@ -401,8 +401,8 @@ pub(super) fn gathered(l: &mut Lower<'_, '_>, mut x: Value, axis: usize, places:
     let runs: Vec<&[usize]> = places.chunk_by(|a, b| a + 1 == *b).collect();
     let whole = runs.len() == 1 && runs[0].len() == l.shape(x)[axis];
     if !whole {
-        if runs.len() > MOST_MADE {
-            let want = format!("at most {MOST_MADE}");
+        if runs.len() > MOST_PIECES {
+            let want = format!("at most {MOST_PIECES}");
             return Err(Error::invalid("elements", format!("{} pieces of neighbours", runs.len()), want));
         }
         let mut parts = Vec::new();
