@@ -62,8 +62,18 @@ fn main() -> anyhow::Result<()> {
     let nodes = onnx.nodes().context("give the sizes of dimensions by --dim NAME=SIZE")?;
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     nodes.iter().for_each(|node| *counts.entry(&node.op).or_default() += 1);
-    let counts: Vec<String> = counts.iter().map(|(op, n)| format!("{n} {op}")).collect();
-    println!("nodes     {}: {}", nodes.len(), counts.join(", "));
+    println!("nodes     {}", nodes.len());
+    // Lines of a terminal of 80 columns.
+    let mut line = String::new();
+    for (op, n) in counts {
+        let word = format!("  {n} {op}");
+        if line.len() + word.len() > 68 {
+            println!("        {line}");
+            line.clear();
+        }
+        line += &word;
+    }
+    println!("        {line}");
     println!();
     if arguments.nodes {
         for node in &nodes {

@@ -157,7 +157,13 @@ impl Source {
         };
         let mut source = Source {
             ir_version: model.ir_version.unwrap_or_default(),
-            producer: [model.producer_name, model.producer_version].into_iter().flatten().collect::<Vec<_>>().join(" "),
+            producer: [model.producer_name, model.producer_version]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" ")
+                .trim()
+                .to_string(),
             ..Source::default()
         };
         for set in model.opset_import {
