@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(onnx) = Onnx::from_bytes(bytes.to_vec()) else { return };
     drop((onnx.unsupported(), onnx.nets(), onnx.clone().channels_last(true).nets()));
     let small = |nodes: Vec<striate::io::onnx::NodeInfo>| {
-        nodes.iter().filter_map(|node| node.output.as_ref()).all(|(_, dims)| dims.iter().product::<usize>() <= MOST)
+        nodes.iter().all(|node| node.output.as_ref().is_some_and(|(_, dims)| dims.iter().product::<usize>() <= MOST))
     };
     if !onnx.nodes().is_ok_and(small) {
         return;

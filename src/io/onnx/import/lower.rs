@@ -157,9 +157,6 @@ pub(super) fn parts_of(given: Option<&[i64]>, number: Option<i64>, outputs: usiz
 /// Most elements of a constant that isn't in the file.
 pub(super) const MOST_MADE: usize = 1 << 16;
 
-/// Most pieces that a tensor is put together of, each a node.
-pub(super) const MOST_PIECES: usize = 1 << 12;
-
 /// A node on its way to the device.
 pub(super) struct Lower<'a, 'c> {
     pub ctx: &'a mut LayerContext<'c>,

@@ -1,7 +1,7 @@
 //! Products of matrices.
 
 use super::super::super::array::elements;
-use super::super::lower::{Lower, MOST_PIECES, Operand, given, permuted};
+use super::super::lower::{Lower, Operand, given, permuted};
 use super::{Rule, rule};
 use crate::error::{Error, Result};
 use crate::nn::product_by_rows;
@@ -18,6 +18,9 @@ fn matrix(l: &Lower<'_, '_>, i: usize) -> Result<[usize; 2]> {
     let dims = l.dims(i)?;
     <[usize; 2]>::try_from(dims).map_err(|dims| Error::invalid(format!("input {i}"), format!("{dims:?}"), "a matrix"))
 }
+
+/// Most products of matrices that a product of stacks of them is.
+const MOST_PRODUCTS: usize = 4096;
 
 /// Rows of the left matrix, of `k` elements, as they lie in memory, and where each element is in ONNX's order, if elsewhere.
 fn rows(l: &mut Lower<'_, '_>, i: usize, k: usize) -> Result<(Value, Option<Vec<usize>>)> {
@@ -132,8 +135,8 @@ pub(super) fn stacked(l: &mut Lower<'_, '_>, x: Value, a: &[usize], w: Value, b:
         return Ok((l.reshaped(y, dims.clone())?, dims));
     }
     let products = count(&outer);
-    if products > MOST_PIECES {
-        return Err(Error::invalid("inputs", format!("{products} products of matrices"), format!("at most {MOST_PIECES}")));
+    if products > MOST_PRODUCTS {
+        return Err(Error::invalid("inputs", format!("{products} products of matrices"), format!("at most {MOST_PRODUCTS}")));
     }
     let x = l.reshaped(x, [count(outer_a) * m, k])?;
     let w = l.reshaped(w, [count(outer_b) * k, n])?;

@@ -3,18 +3,19 @@
 use super::super::super::array::{Array, MOST_AXES, dimensions, elements};
 use super::super::super::element::Element;
 use super::super::lower::{
-    Layout, Lower, MOST_MADE, MOST_PIECES, OnDevice, Operand, axes_of, axis_of, in_memory, inverse, parts_of, permutation_of,
+    Layout, Lower, MOST_MADE, OnDevice, Operand, axes_of, axis_of, in_memory, inverse, parts_of, permutation_of,
 };
 use super::{Rule, rule};
 use crate::error::{Error, Result};
 use crate::nn::{Dropout, Layer, Mode};
 use crate::op::Value;
 use crate::ops::concat::Concat;
+use crate::ops::constant::Constant;
 use crate::ops::expand::Expand;
 use crate::ops::fill::Fill;
 use crate::ops::gather::Gather;
 use crate::ops::slice::{Pad, PadAxis, Slice, SliceRange};
-use crate::tensor::MAX_ELEMENTS;
+use crate::tensor::{MAX_ELEMENTS, Tensor};
 
 pub(super) const RULES: &[Rule] = &[
     rule("Concat", "concat", concat),
@@ -396,14 +397,18 @@ fn split(l: &mut Lower<'_, '_>) -> Result<()> {
     Ok(())
 }
 
-/// A copy of input 0 on the device with the elements of each axis at these places: one slice for each run of places.
+/// Most slices that a copy is put together of.
+const MOST_RUNS: usize = 16;
+
+/// A copy of input 0 on the device with the elements of each axis at these places: one slice for each run of places, if they are few.
 pub(super) fn gathered(l: &mut Lower<'_, '_>, mut x: Value, axis: usize, places: &[usize]) -> Result<Value> {
     let runs: Vec<&[usize]> = places.chunk_by(|a, b| a + 1 == *b).collect();
     let whole = runs.len() == 1 && runs[0].len() == l.shape(x)[axis];
     if !whole {
-        if runs.len() > MOST_PIECES {
-            let want = format!("at most {MOST_PIECES}");
-            return Err(Error::invalid("elements", format!("{} pieces of neighbours", runs.len()), want));
+        if runs.len() > MOST_RUNS {
+            let indices = places.iter().map(|&p| p as u32).collect();
+            let indices = l.add(Constant::new(Tensor::u32([places.len()], indices)?), &[])?;
+            return l.add(Gather { axis }, &[x, indices]);
         }
         let mut parts = Vec::new();
         for run in &runs {
