@@ -92,7 +92,7 @@ pub trait UnaryRow: Copy + PartialEq + Debug + Default + Send + Sync + 'static {
     /// The function of a term in the standard's words.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::error::Error::Invalid) for a row that isn't described.
+    /// [`Error::Invalid`] for a row that isn't described.
     fn describe(&self, d: &mut Interchange<'_>, x: Term) -> Result<Term> {
         let op_type = Self::STANDARD.ok_or_else(|| no_counterpart(Self::NAME))?;
         Ok(d.same(StandardNode::free(op_type, &[x])))
