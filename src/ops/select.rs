@@ -24,7 +24,7 @@ pub struct Select;
 /// Adds the nodes of NumPy's `where`: [`Select`] of tensors whose dimensions of 1, or missing ones, are repeated.
 ///
 /// # Errors
-/// [`Error::Invalid`] for shapes that don't meet, and for types that [`Select`] doesn't take.
+/// [`Error::Invalid`](crate::error::Error::Invalid) for shapes that don't meet, and for types that [`Select`] doesn't take.
 pub fn select(graph: &mut dyn NodeBuilder, condition: Value, a: Value, b: Value) -> Result<Value> {
     let inputs = [condition, a, b];
     let [of_condition, of_a, of_b] = inputs.map(|v| graph.type_of(v).shape.clone());
