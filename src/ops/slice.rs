@@ -50,7 +50,9 @@ impl Slice {
         let axes = y.dims().iter().enumerate().map(|(axis, &len)| {
             let range = self.ranges.iter().find(|range| range.axis == axis);
             start += range.map_or(0, |range| range.start * from[axis]);
-            Axis::whole(len, from[axis] as isize * range.map_or(1, |range| range.step), to[axis])
+            // The step of a single element counts for nothing, and may be any.
+            let step = range.filter(|range| range.len > 1).map_or(1, |range| range.step);
+            Axis::whole(len, from[axis] as isize * step, to[axis])
         });
         let axes: Vec<Axis> = axes.collect();
         StridedCopy::new(axes, start, 0, 0)
@@ -298,6 +300,7 @@ fn slice_cases() -> Vec<Case> {
     vec![
         Case::new("one", op(0, 0, 1), vec![sample::normal(1, [1])]),
         Case::new("all", op(1, 0, 7), vec![sample::normal(2, [3, 7, 5])]),
+        Case::new("one_of_a_large_step", ranges(&[(0, 2, 1, isize::MAX)]), vec![sample::normal(16, [4, 5])]),
         Case::new("columns_scalar", op(1, 3, 130), vec![sample::normal(3, [9, 263])]),
         Case::new("columns_vec4", op(1, 128, 64), vec![sample::normal(4, [33, 256])]),
         Case::new("columns_vec4_start_2", op(1, 2, 64), vec![sample::normal(5, [9, 128])]),
