@@ -1,5 +1,6 @@
 //! Training: losses, optimizers, and [`Model::fit`](crate::nn::Model::fit) and [`Model::evaluate`](crate::nn::Model::evaluate).
 
+mod augment;
 mod clock;
 mod diagnose;
 mod evaluate;
@@ -14,6 +15,8 @@ mod schedule;
 mod step;
 
 pub use crate::graph::Recompute;
+pub use crate::ops::augment::Border;
+pub use augment::Augmentation;
 pub use fit::{Epoch, Fit, History};
 pub use loss::{
     BinaryCrossEntropy, Hinge, Huber, KlDivergence, Loss, LossInputs, MeanAbsoluteError, MeanSquaredError, SoftmaxCrossEntropy,
