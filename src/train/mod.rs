@@ -8,6 +8,7 @@ mod fit;
 mod loss;
 mod metrics;
 mod optimizer;
+mod order;
 mod profile;
 mod progress;
 mod run;
