@@ -5,8 +5,11 @@ use crate::data::Dataset;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::op::Value;
+use crate::op::{NodeBuilder, Value};
+use crate::ops::binary::{Add, Binary};
+use crate::ops::fill::Fill;
 use crate::ops::gather_rows::GatherRows;
+use crate::ops::scale::Scale;
 use crate::tensor::{DType, Data, Shape, Tensor, TensorType};
 use std::sync::Weak;
 
@@ -43,7 +46,7 @@ pub(super) struct Resident {
 }
 
 /// A batch of samples in a graph.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Batch {
     /// f32, `[n, ..]`, normalised.
     pub images: Value,
@@ -51,6 +54,10 @@ pub(crate) struct Batch {
     pub targets: Value,
     /// What a run is fed.
     pub ports: DataPorts,
+    /// Inputs of what changes the samples on their way.
+    pub changes: Vec<Value>,
+    /// Whether the targets are shares of classes, f32 `[n, classes]`, that samples were mixed by.
+    pub mixed: bool,
 }
 
 /// Inputs of a program through which samples come.
@@ -65,16 +72,39 @@ pub(crate) enum DataPorts {
 /// Adds the inputs, and the nodes that gather a batch of `n`.
 pub(crate) fn add_batch(graph: &mut Graph, data: &Dataset, source: Source, n: usize) -> Result<Batch> {
     graph.set_scope("input");
+    add_samples(graph, data, source, n, GatherRows { scale: data.scale(), offset: data.offset() })
+}
+
+/// [`add_batch`] with images that go through `change` before they are normalised: f32, as the data set has them.
+pub(crate) fn add_changed_batch(
+    graph: &mut Graph,
+    data: &Dataset,
+    source: Source,
+    n: usize,
+    change: impl FnOnce(&mut Graph, &mut Batch) -> Result<()>,
+) -> Result<Batch> {
+    graph.set_scope("input");
+    let mut batch = add_samples(graph, data, source, n, GatherRows::default())?;
+    change(graph, &mut batch)?;
+    batch.images = graph.node(Scale { factor: data.scale() }, &[batch.images])?;
+    if data.offset() != 0.0 {
+        let shape = graph.type_of(batch.images).shape.clone();
+        let offset = graph.node(Fill { value: data.offset(), shape }, &[])?;
+        batch.images = graph.node(Binary::<Add>::new(), &[batch.images, offset])?;
+    }
+    Ok(batch)
+}
+
+fn add_samples(graph: &mut Graph, data: &Dataset, source: Source, n: usize, normalise: GatherRows) -> Result<Batch> {
     match source {
         Source::Resident(slot) => {
             let [images, targets] = names(slot);
             let images = graph.state(&images, data.images().tensor_type())?;
             let targets = graph.state(&targets, data.target_type(data.len()))?;
             let indices = graph.input("indices", TensorType::u32([n]))?;
-            let normalise = GatherRows { scale: data.scale(), offset: data.offset() };
             let images = graph.node(normalise, &[images, indices])?;
             let targets = graph.node(GatherRows::default(), &[targets, indices])?;
-            Ok(Batch { images, targets, ports: DataPorts::Indices(indices) })
+            Ok(Batch { images, targets, ports: DataPorts::Indices(indices), changes: Vec::new(), mixed: false })
         }
         Source::Host => add_host_batch(graph, &data.image_shape(), data.target_type(n)),
     }
@@ -85,7 +115,7 @@ pub(crate) fn add_host_batch(graph: &mut Graph, shape: &Shape, targets: TensorTy
     let n = targets.shape.dims().first().copied().unwrap_or(1);
     let images = graph.input("images", TensorType::f32(shape.with_batch(n)))?;
     let targets = graph.input("targets", targets)?;
-    Ok(Batch { images, targets, ports: DataPorts::Samples { images, targets } })
+    Ok(Batch { images, targets, ports: DataPorts::Samples { images, targets }, changes: Vec::new(), mixed: false })
 }
 
 impl DataPorts {

@@ -53,6 +53,8 @@ pub(crate) struct Ports {
     pub inputs: Vec<Value>,
     /// Samples of a data set.
     pub data: Option<DataPorts>,
+    /// What samples are changed by on their way.
+    pub changes: Vec<Value>,
     /// Number of the training step, u32 `[1]`.
     pub step: Option<Value>,
     /// Learning rate and what else an optimizer changes from step to step, f32 `[6]`.

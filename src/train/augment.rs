@@ -1,11 +1,16 @@
 //! Training pictures changed at random, so that a network sees none twice. What is drawn is a function of seed, epoch and place in the epoch
 //! alone; the pixels are made on the device.
 
+use super::step::add_shares;
+use crate::data::Dataset;
 use crate::error::{Error, Result};
+use crate::graph::Graph;
+use crate::nn::feed::{Batch, Source, add_batch, add_changed_batch};
+use crate::op::NodeBuilder;
 use crate::ops::augment::{self, Border, PIXEL, PLACES};
-use crate::ops::mix::PARTNERS;
+use crate::ops::mix::{Mix, PARTNERS};
 use crate::random::{Seed, Stream, pcg4d};
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::{DType, Data, Shape, Tensor, TensorType};
 use std::f64::consts::TAU;
 
 /// Keeps these draws apart from the other random numbers of the same seed.
@@ -340,21 +345,57 @@ impl Augmentation {
         Ok(())
     }
 
+    /// Adds the nodes that change a batch, whose pictures are as the data set has them, for a network of these outputs.
+    pub(super) fn add(&self, graph: &mut Graph, data: &Dataset, outputs: &Shape, batch: &mut Batch) -> Result<()> {
+        let (image, bytes) = (data.image_shape(), data.has_bytes());
+        let n = graph.type_of(batch.images).shape.dims()[0];
+        let places = graph.input("places", TensorType::u32([n, PLACES]))?;
+        let numbers = graph.input("numbers", TensorType::f32([n, self.n_numbers(&image)]))?;
+        batch.images = graph.node(self.op(&image, bytes), &[batch.images, places, numbers])?;
+        batch.changes.extend([places, numbers]);
+        if !self.mixes() {
+            return Ok(());
+        }
+        let partners = graph.input("partners", TensorType::u32([n, PARTNERS]))?;
+        let shares = graph.input("shares", TensorType::f32([n]))?;
+        let target_shares = graph.input("target shares", TensorType::f32([n]))?;
+        batch.images = graph.node(Mix { rectangles: true }, &[batch.images, partners, shares])?;
+        if data.has_labels() {
+            batch.targets = add_shares(graph, batch.targets, outputs)?;
+            batch.mixed = true;
+        }
+        batch.targets = graph.node(Mix { rectangles: false }, &[batch.targets, partners, target_shares])?;
+        batch.changes.extend([partners, shares, target_shares]);
+        Ok(())
+    }
+
+    /// What is drawn for these samples, in the order of the inputs that [`Augmentation::add`] adds.
+    pub(super) fn draw_batch(&self, data: &Dataset, indices: &[u32], at: Moment) -> Result<Vec<Tensor>> {
+        let means = if self.needs_means() { mean_greys(data, indices)? } else { Vec::new() };
+        let Drawn { places, numbers, mix } = self.draw(&data.image_shape(), indices.len(), data.has_bytes(), at, &means)?;
+        let mixing = mix.into_iter().flat_map(|m| [m.partners, m.shares, m.target_shares]);
+        Ok([places, numbers].into_iter().chain(mixing).collect())
+    }
+
+    /// Numbers of a picture for its colours and noise.
+    fn n_numbers(&self, image: &Shape) -> usize {
+        if image.last() == 3 && self.in_colour() { 13 } else { 3 }
+    }
+
     /// What is drawn for a batch of `n` pictures of this shape: samples `first`, `first + 1`, .. of the epoch's order. `means` are the pictures' mean greys, if
     /// [`Augmentation::needs_means`].
     pub(crate) fn draw(&self, image: &Shape, n: usize, bytes: bool, at: Moment, means: &[f32]) -> Result<Drawn> {
-        let &[h, w, c] = image.dims() else {
+        let &[h, w, _] = image.dims() else {
             return Err(Error::invalid("pictures to augment", image, "3 dimensions [h, w, c]"));
         };
-        let colours = c == 3 && self.in_colour();
-        let (mut places, mut numbers) = (Vec::with_capacity(n * PLACES), Vec::with_capacity(n * if colours { 13 } else { 3 }));
+        let len = self.n_numbers(image);
+        let (mut places, mut numbers) = (Vec::with_capacity(n * PLACES), Vec::with_capacity(n * len));
         for i in 0..n {
             let mut random = at.stream(i as u32);
             self.draw_place(&mut random, [h, w], &mut places);
             let mean = means.get(i).copied().map(f64::from).unwrap_or_default();
-            self.draw_colours(&mut random, mean, bytes, colours, &mut numbers);
+            self.draw_colours(&mut random, mean, bytes, len > 3, &mut numbers);
         }
-        let len = numbers.len() / n.max(1);
         let mix = if self.mixes() { Some(self.draw_mix(&self.output_shape(image), n, at)?) } else { None };
         Ok(Drawn { places: Tensor::u32([n, PLACES], places)?, numbers: Tensor::f32([n, len], numbers)?, mix })
     }
@@ -482,6 +523,40 @@ impl Augmentation {
     }
 }
 
+/// Adds a batch of `n` samples for a network of these outputs, changed if that is asked for.
+pub(super) fn add_training_batch(
+    graph: &mut Graph,
+    data: &Dataset,
+    source: Source,
+    n: usize,
+    augmentation: Option<&Augmentation>,
+    outputs: &Shape,
+) -> Result<Batch> {
+    match augmentation {
+        Some(augmentation) => add_changed_batch(graph, data, source, n, |graph, batch| augmentation.add(graph, data, outputs, batch)),
+        None => add_batch(graph, data, source, n),
+    }
+}
+
+/// The mean grey of each of these samples, as the data set has them; the mean of all channels where they aren't three.
+fn mean_greys(data: &Dataset, indices: &[u32]) -> Result<Vec<f32>> {
+    let (len, c) = (data.image_shape().elements(), data.image_shape().last());
+    let weights: Vec<f64> = if c == 3 { GREY.to_vec() } else { vec![1.0 / c as f64; c] };
+    fn mean<T: Copy + Into<f64>>(x: &[T], weights: &[f64]) -> f32 {
+        let pixel = |pixel: &[T]| pixel.iter().zip(weights).map(|(&v, w)| v.into() * w).sum::<f64>();
+        (x.chunks_exact(weights.len()).map(pixel).sum::<f64>() / (x.len() / weights.len()) as f64) as f32
+    }
+    let of = |i: &u32| {
+        let range = *i as usize * len..(*i as usize + 1) * len;
+        Ok(match data.images().data() {
+            Data::U8(v) => mean(&v[range], &weights),
+            Data::F32(v) => mean(&v[range], &weights),
+            Data::U32(_) => return Err(Error::invalid("images type", DType::U32, "u8 or f32")),
+        })
+    };
+    indices.iter().map(of).collect()
+}
+
 /// The rotation of colours by an angle in the plane of chroma of YIQ (National Television System Committee, 1953), which keeps grey.
 fn chroma_turn(angle: f64) -> [[f64; 3]; 3] {
     if angle == 0.0 {
@@ -553,7 +628,6 @@ pub(crate) struct Mixing {
 mod tests {
     use super::*;
     use crate::op::{View, run_f64};
-    use crate::ops::mix::Mix;
 
     const AT: Moment = Moment { seed: Seed(7), epoch: 3, first: 0 };
 
@@ -567,7 +641,7 @@ mod tests {
         let means: Vec<f32> = x.chunks_exact(len).map(|x| mean(x) as f32).collect();
         let drawn = augmentation.draw(&image, shape[0], true, at, &means).unwrap();
         let numbers: Vec<f64> = drawn.numbers.as_f32().unwrap().iter().map(|&v| f64::from(v)).collect();
-        let types = [crate::tensor::TensorType::f32(shape), drawn.places.tensor_type(), drawn.numbers.tensor_type()];
+        let types = [TensorType::f32(shape), drawn.places.tensor_type(), drawn.numbers.tensor_type()];
         let inputs = [View::Real(x), View::U32(drawn.places.as_u32().unwrap()), View::Real(&numbers)];
         run_f64(&augmentation.op(&image, true), &types, &inputs).unwrap()[0].real().to_vec()
     }
@@ -689,7 +763,7 @@ mod tests {
             let shares = |t: &Tensor| t.as_f32().unwrap().iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
             let partners = mixing.partners.as_u32().unwrap();
             let types = [
-                crate::tensor::TensorType::f32([4, 9, 7, 1]),
+                TensorType::f32([4, 9, 7, 1]),
                 mixing.partners.tensor_type(),
                 mixing.shares.tensor_type(),
             ];

@@ -1,7 +1,7 @@
 //! What to train with, and what comes of it.
 
 use super::optimizer::{Adam, Optimizer};
-use super::{Loss, Progress, Schedule, SoftmaxCrossEntropy};
+use super::{Augmentation, Loss, Progress, Schedule, SoftmaxCrossEntropy};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::graph::Recompute;
@@ -27,6 +27,7 @@ pub struct Fit {
     pub(super) loss: Arc<dyn Loss>,
     pub(super) validation: Option<Dataset>,
     pub(super) shuffle: bool,
+    pub(super) augmentation: Option<Augmentation>,
     pub(super) progress: Progress,
     pub(super) stop_flag: Option<Arc<AtomicBool>>,
     pub(super) step_losses: bool,
@@ -50,6 +51,7 @@ impl Fit {
             loss: Arc::new(SoftmaxCrossEntropy::default()),
             validation: None,
             shuffle: true,
+            augmentation: None,
             progress: Progress::Auto,
             stop_flag: None,
             step_losses: false,
@@ -132,6 +134,12 @@ impl Fit {
         self
     }
 
+    /// Changes training pictures at random, each epoch anew.
+    pub fn augment(mut self, augmentation: Augmentation) -> Fit {
+        self.augmentation = Some(augmentation);
+        self
+    }
+
     /// What to print.
     pub fn progress(mut self, progress: Progress) -> Fit {
         self.progress = progress;
@@ -158,13 +166,13 @@ impl Fit {
 
     /// All settings that a step's program depends on, as text.
     pub(super) fn key(&self) -> String {
-        let Fit { loss, recompute, step_losses, clip_norm, clip_value, average, decay_weights_only, .. } = self;
+        let Fit { loss, recompute, step_losses, clip_norm, clip_value, average, decay_weights_only, augmentation, .. } = self;
         let clip = (clip_norm, clip_value);
         let accumulates = self.accumulate > 1;
         let optimizer = self.optimizer.key();
         format!(
             "{optimizer}, {loss:?}, {recompute:?}, loss kept {step_losses}, clip {clip:?}, accumulate {accumulates}, \
-             average {average:?}, decay weights only {decay_weights_only}"
+             average {average:?}, decay weights only {decay_weights_only}, {augmentation:?}"
         )
     }
 

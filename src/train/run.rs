@@ -1,5 +1,6 @@
 //! The training loop.
 
+use super::augment::{Moment, add_training_batch};
 use super::clock::Clock;
 use super::order::Order;
 use super::progress::{Reporter, Sums};
@@ -8,7 +9,7 @@ use super::step::TRAINING;
 use super::{Epoch, Fit, History, Score};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::nn::feed::{Source, add_batch};
+use crate::nn::feed::Source;
 use crate::nn::model::Program;
 use crate::nn::{Mode, Model};
 use crate::ops::update::HYPER;
@@ -37,9 +38,9 @@ impl Model {
         fit.check()?;
         let mut reporter = Reporter::new(fit.progress, fit.epochs);
         reporter.start_preparing();
-        self.prepare(train, &*fit.loss).await?;
+        self.prepare(train, &*fit.loss, fit.augmentation.as_ref()).await?;
         if let Some(validation) = &fit.validation {
-            self.prepare(validation, &*fit.loss).await?;
+            self.prepare(validation, &*fit.loss, None).await?;
         }
         let source = self.source(train).await?;
         let start = self.trained;
@@ -181,7 +182,8 @@ impl Training<'_> {
     async fn load(&mut self, n: usize) -> Result<Program> {
         let (train, source, fit) = (self.train, self.source, self.fit);
         let key = format!("train {n}, {}, {}", fit.key(), source.key(train));
-        let batch = move |graph: &mut _| add_batch(graph, train, source, n);
+        let outputs = self.model.output_shape().clone();
+        let batch = move |graph: &mut _| add_training_batch(graph, train, source, n, fit.augmentation.as_ref(), &outputs);
         self.model.program(key, |model| model.plan_step(n, batch, fit)).await
     }
 
@@ -213,6 +215,10 @@ impl Training<'_> {
         self.at.history.steps += 1;
         self.model.trained.steps = self.model.trained.steps.wrapping_add(1);
         let mut feeds = data.tensors(self.train, indices)?;
+        if let Some(augmentation) = &self.fit.augmentation {
+            let at = self.moment(self.at.epoch, batch);
+            feeds.extend(program.ports.changes.iter().copied().zip(augmentation.draw_batch(self.train, indices, at)?));
+        }
         feeds.push((step, Tensor::u32([1], vec![self.model.trained.steps])?));
         feeds.push((hyper, self.fit.hyper(self.at.updates + 1, self.at.rate, applied)?));
         if let Some(accumulation) = program.ports.accumulation {
@@ -229,6 +235,12 @@ impl Training<'_> {
         Ok(())
     }
 
+    /// When a batch is drawn for.
+    fn moment(&self, epoch: usize, batch: usize) -> Moment {
+        let epoch = self.order.first_epoch.wrapping_add(epoch as u32);
+        Moment { seed: self.model.network.seed, epoch, first: (batch * self.fit.batch) as u32 }
+    }
+
     /// The sums of the epoch so far; the error that names the layer if a loss wasn't finite.
     async fn read(&mut self) -> Result<Sums> {
         match TRAINING.read(self.model).await? {
@@ -239,9 +251,11 @@ impl Training<'_> {
             Err(step) => {
                 let at = step.wrapping_sub(self.start_step).wrapping_sub(1) as usize;
                 let n_batches = self.order.n_batches();
-                let indices = self.order.epoch(at / n_batches)?.nth(at % n_batches).unwrap_or_default();
+                let (epoch, batch) = (at / n_batches, at % n_batches);
+                let indices = self.order.epoch(epoch)?.nth(batch).unwrap_or_default();
                 let (train, source, fit) = (self.train, self.source, self.fit);
-                Err(self.model.diagnose(train, source, &indices, Mode::Training, step, &*fit.loss).await?)
+                let augmentation = fit.augmentation.as_ref().map(|augmentation| (augmentation, self.moment(epoch, batch)));
+                Err(self.model.diagnose(train, source, &indices, Mode::Training, step, &*fit.loss, augmentation).await?)
             }
         }
     }
