@@ -152,6 +152,11 @@ impl Model {
         }
     }
 
+    /// Whether the outputs are probabilities already.
+    pub(crate) fn ends_in_softmax(&self) -> bool {
+        self.network.ends_in_softmax()
+    }
+
     /// Fails for a network of several outputs.
     pub(crate) fn only_output(&self) -> Result<()> {
         let names = self.network.output_names();

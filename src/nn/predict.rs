@@ -207,7 +207,7 @@ impl Model {
 }
 
 /// Fails unless these are samples that the input takes.
-fn check_batch(samples: &Tensor, port: &Port, only: bool) -> Result<()> {
+pub(super) fn check_batch(samples: &Tensor, port: &Port, only: bool) -> Result<()> {
     let (got, want) = (samples.tensor_type(), &port.ty.shape);
     let what = if only { "images" } else { &port.name };
     if got.dtype != port.ty.dtype {
