@@ -228,6 +228,8 @@ pub struct Epoch {
     pub val_loss: Option<f64>,
     /// Accuracy on the validation set after the epoch.
     pub val_accuracy: Option<f64>,
+    /// Learning rate of its last step.
+    pub learning_rate: f64,
     /// Seconds of training, without validation.
     pub seconds: f64,
     /// Training images a second.
