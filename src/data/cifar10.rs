@@ -133,7 +133,7 @@ fn read_labels(path: &Path) -> Result<Vec<u32>> {
 }
 
 /// A sheet has an image a row: its 1,024 pixels, row by row.
-#[cfg(feature = "png")]
+#[cfg(feature = "photos")]
 fn read_sheet(path: &Path) -> Result<Vec<u8>> {
     let sheet = image::load_from_memory(&bytes(path)?).map_err(|e| Error::file(path, e))?.into_rgb8();
     if sheet.width() as usize != SIDE * SIDE {
@@ -143,11 +143,11 @@ fn read_sheet(path: &Path) -> Result<Vec<u8>> {
     Ok(sheet.into_raw())
 }
 
-#[cfg(not(feature = "png"))]
+#[cfg(not(feature = "photos"))]
 fn read_sheet(path: &Path) -> Result<Vec<u8>> {
     Err(Error::file(
         path,
-        "this program was built without the feature `png`, which reads sheets; CIFAR-10's binary files need none",
+        "this program was built without the feature `photos`, which reads sheets; CIFAR-10's binary files need none",
     ))
 }
 
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!((train.name(), test.name()), ("CIFAR-10 training set", "CIFAR-10 test set"));
     }
 
-    #[cfg(feature = "png")]
+    #[cfg(feature = "photos")]
     #[test]
     fn sheets_are_the_same_images() {
         let (train, test) = cifar10(shipped()).unwrap();

@@ -20,10 +20,16 @@
 mod batches;
 mod cifar10;
 mod dataset;
+#[cfg(feature = "photos")]
+mod decode;
 pub mod idx;
 mod mnist;
+mod photo;
 
 pub use batches::Batches;
 pub use cifar10::{CIFAR10_DEVIATION, CIFAR10_DEVIATIONS, CIFAR10_MEAN, CIFAR10_MEANS, cifar10};
 pub use dataset::{Dataset, Targets};
+#[cfg(feature = "photos")]
+pub use decode::{MAX_PHOTO_FILE, MAX_PHOTO_PIXELS, decode_photo, open_photo, read_photo};
 pub use mnist::mnist;
+pub use photo::{PhotoFormat, Resize};

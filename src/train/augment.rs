@@ -3,9 +3,10 @@
 
 use super::step::add_shares;
 use crate::data::Dataset;
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::nn::feed::{Batch, Source, add_batch, add_changed_batch};
+use crate::nn::feed::{Batch, DataPorts, Source, add_batch, add_changed_batch};
 use crate::op::NodeBuilder;
 use crate::ops::augment::{self, Border, PIXEL, PLACES};
 use crate::ops::mix::{Mix, PARTNERS};
@@ -227,6 +228,49 @@ impl Augmentation {
         }
     }
 
+    /// Pictures as training would see them, to look at: `[n, h, w, c]` of u8 or f32, of which the results have the type. What is drawn is that of an epoch with these as its
+    /// first samples.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for settings that make no sense or not for these pictures, and for pictures of another type or shape;
+    /// [`Error::DoesNotFit`], [`Error::Gpu`], [`Error::DeviceLost`].
+    pub fn apply(&self, device: &Device, images: &Tensor, seed: Seed, epoch: u32) -> Result<Tensor> {
+        pollster::block_on(self.apply_async(device, images, seed, epoch))
+    }
+
+    /// [`Augmentation::apply`] for programs that mustn't block.
+    ///
+    /// # Errors
+    /// As for [`Augmentation::apply`].
+    pub async fn apply_async(&self, device: &Device, images: &Tensor, seed: Seed, epoch: u32) -> Result<Tensor> {
+        let n = images.shape().nhwc("pictures")?[0];
+        // Targets that aren't looked at.
+        let data = Dataset::new(images.clone(), vec![0; n], 1)?;
+        self.check(&data.image_shape())?;
+        let mut graph = Graph::new();
+        let x = graph.input("images", TensorType::f32(images.shape().clone()))?;
+        let targets = graph.input("targets", TensorType::u32([n]))?;
+        let mut batch = Batch { images: x, targets, ports: DataPorts::Indices(targets), changes: Vec::new(), mixed: false };
+        self.change(&mut graph, &data, &mut batch)?;
+        let numbers = match images.data() {
+            Data::U8(bytes) => bytes.iter().map(|&v| f32::from(v)).collect(),
+            _ => images.as_f32()?.to_vec(),
+        };
+        let x_values = Tensor::f32(images.shape().clone(), numbers)?;
+        let indices: Vec<u32> = (0..n as u32).collect();
+        let drawn = self.draw_batch(&data, &indices, Moment { seed, epoch, first: 0 })?;
+        let mut feeds = vec![(x, &x_values)];
+        feeds.extend(batch.changes.iter().copied().zip(&drawn));
+        let y = device.evaluate_async(graph, &[batch.images], &feeds).await?.swap_remove(0);
+        match images.dtype() {
+            DType::U8 => {
+                let bytes = y.as_f32()?.iter().map(|v| v.round().clamp(0.0, 255.0) as u8).collect();
+                Tensor::u8(y.shape().clone(), bytes)
+            }
+            _ => Ok(y),
+        }
+    }
+
     /// Whether targets are mixed.
     pub(crate) fn mixes(&self) -> bool {
         self.mixup > 0.0 || self.cutmix > 0.0
@@ -345,8 +389,8 @@ impl Augmentation {
         Ok(())
     }
 
-    /// Adds the nodes that change a batch, whose pictures are as the data set has them, for a network of these outputs.
-    pub(super) fn add(&self, graph: &mut Graph, data: &Dataset, outputs: &Shape, batch: &mut Batch) -> Result<()> {
+    /// Adds the nodes that change the pictures of a batch, which are as the data set has them.
+    fn change(&self, graph: &mut Graph, data: &Dataset, batch: &mut Batch) -> Result<()> {
         let (image, bytes) = (data.image_shape(), data.has_bytes());
         let n = graph.type_of(batch.images).shape.dims()[0];
         let places = graph.input("places", TensorType::u32([n, PLACES]))?;
@@ -360,16 +404,23 @@ impl Augmentation {
         let shares = graph.input("shares", TensorType::f32([n]))?;
         let target_shares = graph.input("target shares", TensorType::f32([n]))?;
         batch.images = graph.node(Mix { rectangles: true }, &[batch.images, partners, shares])?;
+        batch.changes.extend([partners, shares, target_shares]);
+        Ok(())
+    }
+
+    /// [`Augmentation::change`], and targets mixed as the pictures are, for a network of these outputs.
+    fn add(&self, graph: &mut Graph, data: &Dataset, outputs: &Shape, batch: &mut Batch) -> Result<()> {
+        self.change(graph, data, batch)?;
+        let &[_, _, partners, _, target_shares] = &batch.changes[..] else { return Ok(()) };
         if data.has_labels() {
             batch.targets = add_shares(graph, batch.targets, outputs)?;
             batch.mixed = true;
         }
         batch.targets = graph.node(Mix { rectangles: false }, &[batch.targets, partners, target_shares])?;
-        batch.changes.extend([partners, shares, target_shares]);
         Ok(())
     }
 
-    /// What is drawn for these samples, in the order of the inputs that [`Augmentation::add`] adds.
+    /// What is drawn for these samples, in the order of the inputs that [`Augmentation::change`] adds.
     pub(super) fn draw_batch(&self, data: &Dataset, indices: &[u32], at: Moment) -> Result<Vec<Tensor>> {
         let means = if self.needs_means() { mean_greys(data, indices)? } else { Vec::new() };
         let Drawn { places, numbers, mix } = self.draw(&data.image_shape(), indices.len(), data.has_bytes(), at, &means)?;
