@@ -94,15 +94,18 @@ fn main() -> Result<()> {
     // Mixtures are of different photos of a batch, so a batch has all of them, over and over.
     let count = arguments.count as usize;
     let batch = stacked(&photos, count.max(photos.len()))?;
-    let mut sheet = Sheet::new("Augmentation").columns(count + 1).side(arguments.size.min(150) as u32);
+    let mut rows = vec![("as they are", batch.clone())];
     for (name, augmentation) in kinds {
         let changed = augmentation.apply(&device, &batch, Seed(arguments.seed), 0).with_context(|| name.to_string())?;
-        sheet = sheet.tile(name, picture(&batch, 0)?);
+        rows.push((name, changed));
+    }
+    let mut sheet = Sheet::new("Augmentation").columns(count).side(arguments.size.min(150) as u32);
+    for (name, pictures) in &rows {
         for i in 0..count {
-            sheet = sheet.tile("", picture(&changed, i)?);
+            sheet = sheet.tile(if i == 0 { *name } else { "" }, picture(pictures, i)?);
         }
     }
-    vis::save(&sheet.note("left: the picture as it is").draw()?, &arguments.out)?;
+    vis::save(&sheet.draw()?, &arguments.out)?;
     println!("{} photos on {device}; the sheet is {}.", photos.len(), arguments.out.display());
     Ok(())
 }
