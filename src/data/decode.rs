@@ -47,9 +47,12 @@ struct Header {
 /// [`PhotoFormat::check`] refuses.
 pub fn read_photo(path: impl AsRef<Path>, format: &PhotoFormat) -> Result<Tensor> {
     format.check()?;
-    let path = path.as_ref();
-    let pixels = read(path).and_then(|bytes| decode(&bytes, format)).map_err(|message| Error::file(path, message))?;
-    Tensor::u8(format.shape(), pixels)
+    Tensor::u8(format.shape(), read_pixels(path.as_ref(), format)?)
+}
+
+/// The bytes of [`read_photo`], in a format that [`PhotoFormat::check`] accepts.
+pub(super) fn read_pixels(path: &Path, format: &PhotoFormat) -> Result<Vec<u8>> {
+    read(path).and_then(|bytes| decode(&bytes, format)).map_err(|message| Error::file(path, message))
 }
 
 /// [`read_photo`] from the bytes of a file.
@@ -199,7 +202,7 @@ fn pixels(bytes: &[u8]) -> Result<(DynamicImage, Orientation), String> {
 }
 
 /// The pixels in a format that [`PhotoFormat::check`] accepts.
-pub(super) fn decode(bytes: &[u8], format: &PhotoFormat) -> Result<Vec<u8>, String> {
+fn decode(bytes: &[u8], format: &PhotoFormat) -> Result<Vec<u8>, String> {
     let (photo, orientation) = pixels(bytes)?;
     // Scaled first and turned then, which moves fewer pixels.
     let turned = !matches!(

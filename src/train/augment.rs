@@ -7,6 +7,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::nn::feed::{Batch, DataPorts, Source, add_batch, add_changed_batch};
+use crate::nn::feeder::Samples;
 use crate::op::NodeBuilder;
 use crate::ops::augment::{self, Border, PIXEL, PLACES};
 use crate::ops::mix::{Mix, PARTNERS};
@@ -250,15 +251,15 @@ impl Augmentation {
         let mut graph = Graph::new();
         let x = graph.input("images", TensorType::f32(images.shape().clone()))?;
         let targets = graph.input("targets", TensorType::u32([n]))?;
-        let mut batch = Batch { images: x, targets, ports: DataPorts::Indices(targets), changes: Vec::new(), mixed: false };
+        let mut batch = Batch { images: x, targets, weights: None, ports: DataPorts::default(), changes: Vec::new(), mixed: false };
         self.change(&mut graph, &data, &mut batch)?;
         let numbers = match images.data() {
             Data::U8(bytes) => bytes.iter().map(|&v| f32::from(v)).collect(),
             _ => images.as_f32()?.to_vec(),
         };
         let x_values = Tensor::f32(images.shape().clone(), numbers)?;
-        let indices: Vec<u32> = (0..n as u32).collect();
-        let drawn = self.draw_batch(&data, &indices, Moment { seed, epoch, first: 0 })?;
+        let samples = Samples { indices: (0..n as u32).collect(), images: None };
+        let drawn = self.draw_batch(&data, &samples, Moment { seed, epoch, first: 0 })?;
         let mut feeds = vec![(x, &x_values)];
         feeds.extend(batch.changes.iter().copied().zip(&drawn));
         let y = device.evaluate_async(graph, &[batch.images], &feeds).await?.swap_remove(0);
@@ -421,9 +422,10 @@ impl Augmentation {
     }
 
     /// What is drawn for these samples, in the order of the inputs that [`Augmentation::change`] adds.
-    pub(super) fn draw_batch(&self, data: &Dataset, indices: &[u32], at: Moment) -> Result<Vec<Tensor>> {
-        let means = if self.needs_means() { mean_greys(data, indices)? } else { Vec::new() };
-        let Drawn { places, numbers, mix } = self.draw(&data.image_shape(), indices.len(), data.has_bytes(), at, &means)?;
+    pub(super) fn draw_batch(&self, data: &Dataset, samples: &Samples, at: Moment) -> Result<Vec<Tensor>> {
+        let means = if self.needs_means() { mean_greys(data, samples)? } else { Vec::new() };
+        let n = samples.indices.len();
+        let Drawn { places, numbers, mix } = self.draw(&data.image_shape(), n, data.has_bytes(), at, &means)?;
         let mixing = mix.into_iter().flat_map(|m| [m.partners, m.shares, m.target_shares]);
         Ok([places, numbers].into_iter().chain(mixing).collect())
     }
@@ -590,7 +592,12 @@ pub(super) fn add_training_batch(
 }
 
 /// The mean grey of each of these samples, as the data set has them; the mean of all channels where they aren't three.
-fn mean_greys(data: &Dataset, indices: &[u32]) -> Result<Vec<f32>> {
+fn mean_greys(data: &Dataset, samples: &Samples) -> Result<Vec<f32>> {
+    // Those that the device has lie in memory too.
+    let (images, rows) = match &samples.images {
+        Some(images) => (images, (0..samples.indices.len() as u32).collect()),
+        None => (data.images()?, samples.indices.clone()),
+    };
     let (len, c) = (data.image_shape().elements(), data.image_shape().last());
     let weights: Vec<f64> = if c == 3 { GREY.to_vec() } else { vec![1.0 / c as f64; c] };
     fn mean<T: Copy + Into<f64>>(x: &[T], weights: &[f64]) -> f32 {
@@ -599,13 +606,13 @@ fn mean_greys(data: &Dataset, indices: &[u32]) -> Result<Vec<f32>> {
     }
     let of = |i: &u32| {
         let range = *i as usize * len..(*i as usize + 1) * len;
-        Ok(match data.images().data() {
+        Ok(match images.data() {
             Data::U8(v) => mean(&v[range], &weights),
             Data::F32(v) => mean(&v[range], &weights),
             Data::U32(_) => return Err(Error::invalid("images type", DType::U32, "u8 or f32")),
         })
     };
-    indices.iter().map(of).collect()
+    rows.iter().map(of).collect()
 }
 
 /// The rotation of colours by an angle in the plane of chroma of YIQ (National Television System Committee, 1953), which keeps grey.

@@ -7,6 +7,7 @@ use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Plan};
 use crate::nn::feed::Source;
+use crate::nn::feeder::Samples;
 use crate::nn::model::Ports;
 use crate::nn::{Mode, Model};
 use crate::tensor::{Data, Tensor, TensorType};
@@ -42,10 +43,10 @@ impl Model {
         let (Some(ports), Some(step_port)) = (program.ports.data, program.ports.step) else {
             unreachable!("plan_diagnosis sets both")
         };
-        let mut feeds = ports.tensors(data, indices)?;
-        if let Some((augmentation, at)) = augmentation {
-            feeds.extend(program.ports.changes.iter().copied().zip(augmentation.draw_batch(data, indices, at)?));
-        }
+        let samples = Samples::of(data, source, indices.to_vec())?;
+        let drawn = augmentation.map(|(augmentation, at)| augmentation.draw_batch(data, &samples, at)).transpose()?;
+        let mut feeds = ports.feeds(data, samples)?;
+        feeds.extend(program.ports.changes.iter().copied().zip(drawn.into_iter().flatten()));
         feeds.push((step_port, Tensor::u32([1], vec![step])?));
         let used = self.used(&program, &feeds);
         let mut first: Option<String> = None;
@@ -76,7 +77,7 @@ impl Model {
         let step = graph.input("step", TensorType::u32([1]))?;
         let batch = add_training_batch(&mut graph, data, source, n, augmentation, self.output_shape())?;
         let (y, pages) = self.forward(&mut graph, mode, batch.images, (mode == Mode::Training).then_some(step))?;
-        let each = add_loss(&mut graph, y, batch.targets, batch.mixed, loss, pages.penalties())?.loss;
+        let each = add_loss(&mut graph, y, &batch, loss, pages.penalties())?.loss;
         let plan = self.device().plan(graph, &[each])?;
         Ok((plan, Ports { data: Some(batch.ports), changes: batch.changes, step: Some(step), ..Ports::default() }))
     }

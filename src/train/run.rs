@@ -10,6 +10,7 @@ use super::{Epoch, Fit, History, Score};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::nn::feed::Source;
+use crate::nn::feeder::{Feeder, Samples};
 use crate::nn::model::Program;
 use crate::nn::{Mode, Model};
 use crate::ops::update::HYPER;
@@ -43,6 +44,9 @@ impl Model {
             self.prepare(validation, &*fit.loss, None).await?;
         }
         let source = self.source(train).await?;
+        if let Some(threads) = fit.loader_threads {
+            self.loader_threads = threads;
+        }
         let start = self.trained;
         let seed = fit.shuffle.then_some(self.network.seed);
         let mut training = Training {
@@ -105,7 +109,9 @@ struct Training<'a> {
 impl Training<'_> {
     async fn run(mut self) -> Result<History> {
         let epochs = self.fit.epochs;
-        let mut batches = self.order.batches(self.at.epoch..epochs, self.at.batch)?;
+        let batches = self.order.batches(self.at.epoch..epochs, self.at.batch)?;
+        // Over all epochs, so that the device doesn't wait for the first batches of one.
+        let mut batches = Feeder::new(self.train, self.source, self.model.loader_threads, batches);
         while self.at.epoch < epochs && !self.at.history.stopped {
             self.epoch(&mut batches).await?;
         }
@@ -118,7 +124,7 @@ impl Training<'_> {
     }
 
     /// The rest of an epoch.
-    async fn epoch(&mut self, batches: &mut impl Iterator<Item = Vec<u32>>) -> Result<()> {
+    async fn epoch(&mut self, batches: &mut Feeder<'_>) -> Result<()> {
         if self.at.batch == 0 {
             TRAINING.reset(self.model).await?;
         }
@@ -127,8 +133,8 @@ impl Training<'_> {
         let clock = Clock::start();
         let mut is_first = self.at.history.steps == 0;
         while self.at.batch < self.order.n_batches() {
-            let Some(indices) = batches.next() else { unreachable!("an iterator over all batches of the run") };
-            self.step(&indices).await?;
+            let Some(samples) = batches.next()? else { unreachable!("it has all batches of the run") };
+            self.step(samples).await?;
             if std::mem::take(&mut is_first) {
                 self.model.runtime.finish().await?;
                 self.at.history.first_step_seconds = self.clock.seconds();
@@ -196,8 +202,9 @@ impl Training<'_> {
     }
 
     /// Trains on the next batch, of these samples.
-    async fn step(&mut self, indices: &[u32]) -> Result<()> {
-        let Some((_, program)) = self.programs.iter().find(|(n, _)| *n == indices.len()).cloned() else {
+    async fn step(&mut self, samples: Samples) -> Result<()> {
+        let n = samples.indices.len();
+        let Some((_, program)) = self.programs.iter().find(|(len, _)| *len == n).cloned() else {
             unreachable!("an epoch has full batches and a last one")
         };
         let (Some(data), Some(step), Some(hyper)) = (program.ports.data, program.ports.step, program.ports.hyper) else {
@@ -207,18 +214,17 @@ impl Training<'_> {
         let (batch, k) = (self.at.batch, self.fit.accumulate);
         let first = batch / k * k;
         let end = self.order.n_batches().min(first.saturating_add(k));
-        let samples = (self.train.len() - first * self.fit.batch).min((end - first) * self.fit.batch);
-        let share = indices.len() as f64 / samples as f64;
+        let n_together = (self.train.len() - first * self.fit.batch).min((end - first) * self.fit.batch);
+        let share = n as f64 / n_together as f64;
         let applied = batch + 1 == end;
 
         self.at.rate = self.rate();
         self.at.history.steps += 1;
         self.model.trained.steps = self.model.trained.steps.wrapping_add(1);
-        let mut feeds = data.tensors(self.train, indices)?;
-        if let Some(augmentation) = &self.fit.augmentation {
-            let at = self.moment(self.at.epoch, batch);
-            feeds.extend(program.ports.changes.iter().copied().zip(augmentation.draw_batch(self.train, indices, at)?));
-        }
+        let at = self.moment(self.at.epoch, batch);
+        let drawn = self.fit.augmentation.as_ref().map(|augmentation| augmentation.draw_batch(self.train, &samples, at)).transpose()?;
+        let mut feeds = data.feeds(self.train, samples)?;
+        feeds.extend(program.ports.changes.iter().copied().zip(drawn.into_iter().flatten()));
         feeds.push((step, Tensor::u32([1], vec![self.model.trained.steps])?));
         feeds.push((hyper, self.fit.hyper(self.at.updates + 1, self.at.rate, applied)?));
         if let Some(accumulation) = program.ports.accumulation {

@@ -117,20 +117,13 @@ pub(super) struct Measured {
     values: Option<Value>,
 }
 
-/// Adds a loss, and the sum of the layers' penalties to that of each sample. `mixed` says that the targets are shares of classes that samples were mixed
-/// by ([`add_shares`]).
-pub(super) fn add_loss(
-    graph: &mut Graph,
-    y: Value,
-    targets: Value,
-    mixed: bool,
-    loss: &dyn Loss,
-    penalties: &[Value],
-) -> Result<Measured> {
+/// Adds a loss, each sample's times its weight, and the sum of the layers' penalties to that of each sample.
+pub(super) fn add_loss(graph: &mut Graph, y: Value, batch: &Batch, loss: &dyn Loss, penalties: &[Value]) -> Result<Measured> {
     graph.set_scope("loss");
+    let targets = batch.targets;
     let ty = graph.type_of(y).clone();
     let by_index = graph.type_of(targets).dtype == DType::U32;
-    let by_class = by_index || mixed;
+    let by_class = by_index || batch.mixed;
     let values = if by_index { None } else { Some(targets) };
     let (target, values) = match loss.target() {
         Target::Values if by_index => {
@@ -144,6 +137,9 @@ pub(super) fn add_loss(
         n => Some(graph.state(&weights_name(n), TensorType::f32([n]))?),
     };
     let mut each = loss.add(graph, &LossInputs { outputs: y, target, weights })?;
+    if let Some(weights) = batch.weights {
+        each = graph.node(Binary::<Mul>::new(), &[each, weights])?;
+    }
     let shape = graph.type_of(each).shape.clone();
     for &penalty in penalties {
         let scalar = graph.node(View::reshape([]), &[penalty])?;
@@ -157,7 +153,7 @@ pub(super) fn add_loss(
         let value = if loss.takes_logits() { 0.0 } else { 0.5 };
         let half = graph.node(Fill { value, shape: ty.shape.clone() }, &[])?;
         columns = graph.node(Concat { axis: ty.shape.rank() - 1 }, &[half, y])?;
-        if mixed {
+        if batch.mixed {
             let half = graph.node(Fill { value: 0.5, shape: ty.shape.clone() }, &[])?;
             labels = graph.node(Concat { axis: ty.shape.rank() - 1 }, &[half, targets])?;
         }
@@ -317,8 +313,7 @@ impl Model {
         let hyper = graph.input("hyper", TensorType::f32([HYPER]))?;
         let batch = add_batch(&mut graph)?;
         let (y, mut pages) = self.forward(&mut graph, Mode::Training, batch.images, Some(step))?;
-        let Measured { loss: each, correct, .. } =
-            add_loss(&mut graph, y, batch.targets, batch.mixed, loss, pages.penalties())?;
+        let Measured { loss: each, correct, .. } = add_loss(&mut graph, y, &batch, loss, pages.penalties())?;
         let mean = graph.node(Reduce::all(Reduction::Mean, 1), &[each])?;
         let views = pages.trained_views();
         if views.is_empty() {
@@ -503,7 +498,7 @@ impl Model {
         let step = graph.input("step", TensorType::u32([1]))?;
         let batch = add_batch(&mut graph, data, source, n)?;
         let (y, pages) = self.forward(&mut graph, Mode::Inference, batch.images, None)?;
-        let mut measured = add_loss(&mut graph, y, batch.targets, false, loss, pages.penalties())?;
+        let mut measured = add_loss(&mut graph, y, &batch, loss, pages.penalties())?;
         let shares = match averages_labels(data, loss) {
             true => Some([
                 graph.input("share of the loss", TensorType::f32([1]))?,
