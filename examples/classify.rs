@@ -9,7 +9,7 @@ use image::imageops::FilterType;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use striate::io::onnx::{Dimension, Onnx};
-use striate::{Device, Tensor};
+use striate::{Device, Tensor, data};
 
 /// Classifies photos by a network of an ONNX file. Photos are scaled and cropped, then each channel is `(pixel / 255 - mean) / std`; the defaults
 /// are those of networks trained on ImageNet by PyTorch.
@@ -84,7 +84,7 @@ fn size(onnx: &Onnx, layout: Layout) -> anyhow::Result<[usize; 2]> {
 
 /// A photo's middle, scaled, as `[h, w, 3]`.
 fn read(path: &Path, [h, w]: [usize; 2], arguments: &Arguments) -> anyhow::Result<Vec<f32>> {
-    let photo = image::open(path).with_context(|| format!("can't read {}", path.display()))?.to_rgb8();
+    let photo = data::open_photo(path)?.into_rgb8();
     let (width, height) = (photo.width() as f32, photo.height() as f32);
     // The largest part with the shape of the network's images, less what the crop leaves out.
     let scale = (width / w as f32).min(height / h as f32) * arguments.crop;

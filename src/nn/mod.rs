@@ -4,6 +4,7 @@
 //! and trains by what [`crate::train`] adds to it.
 
 pub(crate) mod feed;
+pub(crate) mod feeder;
 mod init;
 mod inspect;
 mod layer;

@@ -5,6 +5,7 @@ use super::feed::{DataPorts, Resident, max_binding_bytes};
 use super::network::Network;
 use super::parameters::{Layout, Pages};
 use super::summary::Summary;
+use crate::data::default_threads;
 use crate::device::{Device, ProgramId, Runtime};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Memory, Plan};
@@ -26,6 +27,8 @@ pub struct Model {
     pub(super) resident: Vec<Resident>,
     /// Most samples that a run of prediction or evaluation takes at once.
     pub(crate) largest_batch: usize,
+    /// Threads that read images which aren't in memory.
+    pub(crate) loader_threads: usize,
     /// Steps and epochs of training so far, over all calls of `fit`.
     pub(crate) trained: Trained,
 }
@@ -92,6 +95,7 @@ impl Model {
             programs: HashMap::new(),
             resident: Vec::new(),
             largest_batch: 256,
+            loader_threads: default_threads(),
             trained: Trained::default(),
         };
         model.plan_prediction(1, false)?;

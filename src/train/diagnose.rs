@@ -6,6 +6,7 @@ use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Plan};
 use crate::nn::feed::{Source, add_batch};
+use crate::nn::feeder::Samples;
 use crate::nn::model::Ports;
 use crate::nn::{Mode, Model};
 use crate::tensor::{Data, Tensor, TensorType};
@@ -39,7 +40,7 @@ impl Model {
         let (Some(ports), Some(step_port)) = (program.ports.data, program.ports.step) else {
             unreachable!("plan_diagnosis sets both")
         };
-        let mut feeds = ports.tensors(data, indices)?;
+        let mut feeds = ports.feeds(data, Samples::of(data, source, indices.to_vec())?)?;
         feeds.push((step_port, Tensor::u32([1], vec![step])?));
         let used = self.used(&program, &feeds);
         let mut first: Option<String> = None;
@@ -62,7 +63,7 @@ impl Model {
         let step = graph.input("step", TensorType::u32([1]))?;
         let batch = add_batch(&mut graph, data, source, n)?;
         let (y, pages) = self.forward(&mut graph, mode, batch.images, (mode == Mode::Training).then_some(step))?;
-        let each = add_loss(&mut graph, y, batch.targets, loss, pages.penalties())?.loss;
+        let each = add_loss(&mut graph, y, &batch, loss, pages.penalties())?.loss;
         let plan = self.device().plan(graph, &[each])?;
         Ok((plan, Ports { data: Some(batch.ports), step: Some(step), ..Ports::default() }))
     }

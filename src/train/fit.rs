@@ -36,6 +36,7 @@ pub struct Fit {
     pub(super) accumulate: usize,
     pub(super) average: Option<f64>,
     pub(super) decay_weights_only: bool,
+    pub(super) loader_threads: Option<usize>,
 }
 
 impl Fit {
@@ -59,6 +60,7 @@ impl Fit {
             accumulate: 1,
             average: None,
             decay_weights_only: false,
+            loader_threads: None,
         }
     }
 
@@ -117,6 +119,13 @@ impl Fit {
     /// The optimizer's weight decay passes by biases and the scales and shifts of normalisations: all parameters of one dimension.
     pub fn decay_weights_only(mut self) -> Fit {
         self.decay_weights_only = true;
+        self
+    }
+
+    /// Threads that read images ahead which aren't in memory, here and in what the model does after it. As many as the machine has cores, but
+    /// 8 at most, by default; with 0 training reads each batch when it needs it. The numbers are the same bits with any.
+    pub fn loader_threads(mut self, threads: usize) -> Fit {
+        self.loader_threads = Some(threads);
         self
     }
 
@@ -228,6 +237,8 @@ pub struct Epoch {
     pub val_loss: Option<f64>,
     /// Accuracy on the validation set after the epoch.
     pub val_accuracy: Option<f64>,
+    /// Learning rate of its last step.
+    pub learning_rate: f64,
     /// Seconds of training, without validation.
     pub seconds: f64,
     /// Training images a second.

@@ -7,6 +7,7 @@ mod fit;
 mod loss;
 mod metrics;
 mod optimizer;
+mod order;
 mod profile;
 mod progress;
 mod run;

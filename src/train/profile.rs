@@ -108,7 +108,7 @@ impl Model {
         let (plan, ports) = self.plan_step(fit.batch, samples, fit)?;
         let mut random = Stream::new(Seed(0), 0);
         let mut feeds = Vec::new();
-        if let Some(DataPorts::Samples { images, targets }) = ports.data {
+        if let Some(DataPorts { images: Some(images), targets: Some(targets), .. }) = ports.data {
             feeds.push((images, self.random_images(&mut random, fit.batch)?));
             let (n, classes) = (target_type.elements(), self.output_shape().last() as u32);
             let values = match target_type.dtype {

@@ -85,13 +85,13 @@ impl Reporter {
         }
     }
 
-    /// `seconds` is the time to the end of the first step, one of `n_samples`.
-    pub fn end_preparing(&mut self, seconds: f64, n_samples: usize) {
+    /// `seconds` is the time to the end of the first step, of an epoch of `n_samples`.
+    pub fn end_preparing(&mut self, seconds: f64, epoch: usize, n_samples: usize) {
         self.clear();
         if self.lines && seconds > LONG {
             print(&format!("first step after {seconds:.1} s"));
         }
-        self.start_epoch(0, n_samples);
+        self.start_epoch(epoch, n_samples);
     }
 
     pub fn start_epoch(&mut self, epoch: usize, n_samples: usize) {
@@ -181,6 +181,7 @@ mod tests {
             accuracy: 0.93449,
             val_loss: None,
             val_accuracy: None,
+            learning_rate: 0.001,
             seconds: 35.21,
             images_per_second: 11_500.3,
         };

@@ -1,17 +1,18 @@
 //! The training loop.
 
 use super::clock::Clock;
+use super::order::Order;
 use super::progress::{Reporter, Sums};
 use super::schedule::{Place, Plateau};
 use super::step::TRAINING;
 use super::{Epoch, Fit, History, Score};
-use crate::data::{Batches, Dataset};
+use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::nn::feed::{Source, add_batch};
+use crate::nn::feeder::{Feeder, Samples};
 use crate::nn::model::Program;
 use crate::nn::{Mode, Model};
 use crate::ops::update::HYPER;
-use crate::random::Seed;
 use crate::tensor::Tensor;
 use std::sync::atomic::Ordering;
 
@@ -42,24 +43,26 @@ impl Model {
             self.prepare(validation, &*fit.loss).await?;
         }
         let source = self.source(train).await?;
-        let n_batches = train.len().div_ceil(fit.batch);
+        if let Some(threads) = fit.loader_threads {
+            self.loader_threads = threads;
+        }
         let start = self.trained;
+        let seed = fit.shuffle.then_some(self.network.seed);
         let mut training = Training {
+            order: Order { n: train.len(), batch: fit.batch, seed, first_epoch: start.epochs },
             model: self,
             train,
             fit: &fit,
             source,
-            n_batches,
             programs: Vec::new(),
             start_step: start.steps,
-            start_epoch: start.epochs,
-            updates: 0,
-            plateau: Plateau::new(),
+            at: Position::default(),
             reporter,
             clock,
         };
         // Both programs before the first step: a batch that doesn't fit is refused here.
-        for n in [fit.batch.min(train.len()), train.len() - (n_batches - 1) * fit.batch] {
+        let order = training.order;
+        for n in [order.len(0), order.len(order.n_batches() - 1)] {
             let program = training.load(n).await?;
             training.programs.push((n, program));
         }
@@ -68,83 +71,104 @@ impl Model {
     }
 }
 
+/// Where a run is. With what lies on the device, it says all that a run depends on that goes on from here.
+#[derive(Clone, Debug, Default)]
+struct Position {
+    /// Epochs that are through.
+    epoch: usize,
+    /// Batches of this epoch that are through.
+    batch: usize,
+    /// Updates of the parameters so far.
+    updates: u64,
+    plateau: Plateau,
+    /// What the last step's learning rate was.
+    rate: f64,
+    /// Seconds of this epoch, before this call of `fit`.
+    seconds: f64,
+    history: History,
+}
+
 /// A call of `fit`.
 struct Training<'a> {
     model: &'a mut Model,
     train: &'a Dataset,
     fit: &'a Fit,
+    order: Order,
     source: Source,
-    n_batches: usize,
     /// By batch size: that of a full batch and that of the last.
     programs: Vec<(usize, Program)>,
+    /// Steps that the model had made before the run.
     start_step: u32,
-    start_epoch: u32,
-    /// Updates of the parameters so far.
-    updates: u64,
-    plateau: Plateau,
+    at: Position,
     reporter: Reporter,
     /// Since the call.
     clock: Clock,
 }
 
 impl Training<'_> {
-    async fn run(&mut self) -> Result<History> {
-        let mut history = History::default();
-        for epoch in 0..self.fit.epochs {
-            TRAINING.reset(self.model).await?;
-            self.reporter.start_epoch(epoch, self.train.len());
-            let clock = Clock::start();
-            let mut sums = Sums::default();
-            for (batch, indices) in self.batches(epoch)?.enumerate() {
-                self.step(batch, &indices, &mut history).await?;
-                if history.steps == 1 {
-                    self.model.runtime.finish().await?;
-                    history.first_step_seconds = self.clock.seconds();
-                    self.reporter.end_preparing(history.first_step_seconds, self.train.len());
-                }
-                sums.samples += indices.len();
-                if self.reporter.is_due() {
-                    self.read(&mut sums).await?;
-                    self.reporter.update(&sums, self.train.len(), clock.seconds());
-                }
-                if self.fit.stop_flag.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
-                    history.stopped = true;
-                    break;
-                }
-            }
-            self.read(&mut sums).await?;
-            let seconds = clock.seconds();
-            self.model.trained.epochs += 1;
-            let score = match &self.fit.validation {
-                Some(data) if !history.stopped => Some(self.validate(data).await?),
-                _ => None,
-            };
-            let result = Epoch {
-                loss: sums.loss(),
-                accuracy: if self.train.has_labels() { sums.accuracy() } else { f64::NAN },
-                val_loss: score.as_ref().map(|s| s.loss),
-                val_accuracy: score.as_ref().map(|s| s.accuracy),
-                seconds,
-                images_per_second: sums.samples as f64 / seconds.max(1e-9),
-            };
-            self.plateau.observe(&self.fit.schedule, result.val_loss.unwrap_or(result.loss));
-            self.reporter.end_epoch(epoch, &result);
-            history.epochs.push(result);
-            if history.stopped {
-                break;
-            }
+    async fn run(mut self) -> Result<History> {
+        let epochs = self.fit.epochs;
+        let batches = self.order.batches(self.at.epoch..epochs, self.at.batch)?;
+        // Over all epochs, so that the device doesn't wait for the first batches of one.
+        let mut batches = Feeder::new(self.train, self.source, self.model.loader_threads, batches);
+        while self.at.epoch < epochs && !self.at.history.stopped {
+            self.epoch(&mut batches).await?;
         }
         // The last update can leave a NaN that no loss has seen.
         if let Some(layer) = self.model.non_finite_parameters().await? {
             let step = u64::from(self.model.trained.steps);
             return Err(Error::NonFinite { layer, what: "parameters".to_string(), step });
         }
-        Ok(history)
+        Ok(self.at.history)
     }
 
-    fn batches(&self, epoch: usize) -> Result<Batches> {
-        let seed: Option<Seed> = self.fit.shuffle.then_some(self.model.network.seed);
-        Batches::new(self.train.len(), self.fit.batch, seed, self.start_epoch.wrapping_add(epoch as u32))
+    /// The rest of an epoch.
+    async fn epoch(&mut self, batches: &mut Feeder<'_>) -> Result<()> {
+        if self.at.batch == 0 {
+            TRAINING.reset(self.model).await?;
+        }
+        let n = self.train.len();
+        self.reporter.start_epoch(self.at.epoch, n);
+        let clock = Clock::start();
+        let mut is_first = self.at.history.steps == 0;
+        while self.at.batch < self.order.n_batches() {
+            let Some(samples) = batches.next()? else { unreachable!("it has all batches of the run") };
+            self.step(samples).await?;
+            if std::mem::take(&mut is_first) {
+                self.model.runtime.finish().await?;
+                self.at.history.first_step_seconds = self.clock.seconds();
+                self.reporter.end_preparing(self.at.history.first_step_seconds, self.at.epoch, n);
+            }
+            if self.reporter.is_due() {
+                let sums = self.read().await?;
+                self.reporter.update(&sums, n, clock.seconds());
+            }
+            if self.fit.stop_flag.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+                self.at.history.stopped = true;
+                break;
+            }
+        }
+        let sums = self.read().await?;
+        let seconds = self.at.seconds + clock.seconds();
+        self.model.trained.epochs = self.model.trained.epochs.wrapping_add(1);
+        let score = match &self.fit.validation {
+            Some(data) if !self.at.history.stopped => Some(self.validate(data).await?),
+            _ => None,
+        };
+        let result = Epoch {
+            loss: sums.loss(),
+            accuracy: if self.train.has_labels() { sums.accuracy() } else { f64::NAN },
+            val_loss: score.as_ref().map(|s| s.loss),
+            val_accuracy: score.as_ref().map(|s| s.accuracy),
+            learning_rate: self.at.rate,
+            seconds,
+            images_per_second: sums.samples as f64 / seconds.max(1e-9),
+        };
+        self.at.plateau.observe(&self.fit.schedule, result.val_loss.unwrap_or(result.loss));
+        self.reporter.end_epoch(self.at.epoch, &result);
+        self.at.history.epochs.push(result);
+        (self.at.epoch, self.at.batch, self.at.seconds) = (self.at.epoch + 1, 0, 0.0);
+        Ok(())
     }
 
     /// Evaluates, with the average in the parameters' place if there is one.
@@ -167,53 +191,62 @@ impl Training<'_> {
         self.model.program(key, |model| model.plan_step(n, batch, fit)).await
     }
 
-    async fn step(&mut self, batch: usize, indices: &[u32], history: &mut History) -> Result<()> {
-        let Some((_, program)) = self.programs.iter().find(|(n, _)| *n == indices.len()).cloned() else {
+    /// The learning rate of the step that comes next.
+    fn rate(&self) -> f64 {
+        let epoch_steps = self.order.n_batches().div_ceil(self.fit.accumulate) as u64;
+        let n_steps = (self.fit.epochs as u64).saturating_mul(epoch_steps);
+        let at = Place { step: self.at.updates, n_steps, epoch_steps, reductions: self.at.plateau.reductions };
+        self.fit.optimizer.learning_rate() * self.fit.schedule.factor(at)
+    }
+
+    /// Trains on the next batch, of these samples.
+    async fn step(&mut self, samples: Samples) -> Result<()> {
+        let n = samples.indices.len();
+        let Some((_, program)) = self.programs.iter().find(|(len, _)| *len == n).cloned() else {
             unreachable!("an epoch has full batches and a last one")
         };
         let (Some(data), Some(step), Some(hyper)) = (program.ports.data, program.ports.step, program.ports.hyper) else {
             unreachable!("plan_step sets all three")
         };
         // The batches that are updated by together, and the share of this one's samples.
-        let k = self.fit.accumulate;
+        let (batch, k) = (self.at.batch, self.fit.accumulate);
         let first = batch / k * k;
-        let end = self.n_batches.min(first.saturating_add(k));
-        let samples = (self.train.len() - first * self.fit.batch).min((end - first) * self.fit.batch);
-        let share = indices.len() as f64 / samples as f64;
+        let end = self.order.n_batches().min(first.saturating_add(k));
+        let n_together = (self.train.len() - first * self.fit.batch).min((end - first) * self.fit.batch);
+        let share = n as f64 / n_together as f64;
         let applied = batch + 1 == end;
 
-        let epoch_steps = self.n_batches.div_ceil(k) as u64;
-        let n_steps = (self.fit.epochs as u64).saturating_mul(epoch_steps);
-        let at = Place { step: self.updates, n_steps, epoch_steps, reductions: self.plateau.reductions };
-        let rate = self.fit.optimizer.learning_rate() * self.fit.schedule.factor(at);
-        history.steps += 1;
+        self.at.rate = self.rate();
+        self.at.history.steps += 1;
         self.model.trained.steps = self.model.trained.steps.wrapping_add(1);
-        let mut feeds = data.tensors(self.train, indices)?;
+        let mut feeds = data.feeds(self.train, samples)?;
         feeds.push((step, Tensor::u32([1], vec![self.model.trained.steps])?));
-        feeds.push((hyper, self.fit.hyper(self.updates + 1, rate, applied)?));
+        feeds.push((hyper, self.fit.hyper(self.at.updates + 1, self.at.rate, applied)?));
         if let Some(accumulation) = program.ports.accumulation {
             let keep = if batch == first { 0.0 } else { 1.0 };
             feeds.push((accumulation, Tensor::f32([HYPER], vec![share as f32, keep, 0.0, 0.0, 1.0, 1.0])?));
         }
-        self.updates += u64::from(applied);
+        self.at.updates += u64::from(applied);
+        self.at.batch += 1;
         self.model.run(&program, &feeds).await?;
         if let Some(loss) = program.ports.y {
             let loss = self.model.runtime.fetch(program.id, loss).await?;
-            history.step_losses.extend_from_slice(loss.as_f32()?);
+            self.at.history.step_losses.extend_from_slice(loss.as_f32()?);
         }
         Ok(())
     }
 
-    /// Reads the sums of the epoch so far; the error that names the layer if a loss wasn't finite.
-    async fn read(&mut self, sums: &mut Sums) -> Result<()> {
+    /// The sums of the epoch so far; the error that names the layer if a loss wasn't finite.
+    async fn read(&mut self) -> Result<Sums> {
         match TRAINING.read(self.model).await? {
             Ok([loss, correct]) => {
-                (sums.loss, sums.correct) = (f64::from(loss), f64::from(correct));
-                Ok(())
+                let samples = self.train.len().min(self.at.batch * self.fit.batch);
+                Ok(Sums { loss: f64::from(loss), correct: f64::from(correct), samples })
             }
             Err(step) => {
                 let at = step.wrapping_sub(self.start_step).wrapping_sub(1) as usize;
-                let indices = self.batches(at / self.n_batches)?.nth(at % self.n_batches).unwrap_or_default();
+                let n_batches = self.order.n_batches();
+                let indices = self.order.epoch(at / n_batches)?.nth(at % n_batches).unwrap_or_default();
                 let (train, source, fit) = (self.train, self.source, self.fit);
                 Err(self.model.diagnose(train, source, &indices, Mode::Training, step, &*fit.loss).await?)
             }

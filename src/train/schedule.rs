@@ -242,11 +242,13 @@ pub(super) struct Plateau {
     pub reductions: u32,
 }
 
-impl Plateau {
-    pub fn new() -> Plateau {
+impl Default for Plateau {
+    fn default() -> Plateau {
         Plateau { best: f64::INFINITY, waited: 0, reductions: 0 }
     }
+}
 
+impl Plateau {
     /// Takes in the loss of an epoch.
     pub fn observe(&mut self, schedule: &Schedule, loss: f64) {
         let Some(patience) = schedule.patience() else { return };
@@ -298,7 +300,7 @@ mod tests {
         let numbers =
             |key: &str| json["schedules"][key].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect::<Vec<_>>();
         let schedule = Schedule::Plateau { factor: 0.5, patience: 2 }.warm_up(0);
-        let mut plateau = Plateau::new();
+        let mut plateau = Plateau::default();
         for (loss, want) in numbers("plateau_losses").into_iter().zip(numbers("plateau")) {
             let factor = schedule.factor(Place { step: 1, reductions: plateau.reductions, ..Place::default() });
             assert!((factor - want).abs() < 1e-12, "{loss}: {factor}, want {want}");

@@ -117,9 +117,10 @@ pub(super) struct Measured {
     values: Option<Value>,
 }
 
-/// Adds a loss, and the sum of the layers' penalties to that of each sample.
-pub(super) fn add_loss(graph: &mut Graph, y: Value, targets: Value, loss: &dyn Loss, penalties: &[Value]) -> Result<Measured> {
+/// Adds a loss, each sample's times its weight, and the sum of the layers' penalties to that of each sample.
+pub(super) fn add_loss(graph: &mut Graph, y: Value, batch: &Batch, loss: &dyn Loss, penalties: &[Value]) -> Result<Measured> {
     graph.set_scope("loss");
+    let targets = batch.targets;
     let ty = graph.type_of(y).clone();
     let by_class = graph.type_of(targets).dtype == DType::U32;
     let values = if by_class { None } else { Some(targets) };
@@ -135,6 +136,9 @@ pub(super) fn add_loss(graph: &mut Graph, y: Value, targets: Value, loss: &dyn L
         n => Some(graph.state(&weights_name(n), TensorType::f32([n]))?),
     };
     let mut each = loss.add(graph, &LossInputs { outputs: y, target, weights })?;
+    if let Some(weights) = batch.weights {
+        each = graph.node(Binary::<Mul>::new(), &[each, weights])?;
+    }
     let shape = graph.type_of(each).shape.clone();
     for &penalty in penalties {
         let scalar = graph.node(View::reshape([]), &[penalty])?;
@@ -275,7 +279,7 @@ impl Model {
         let hyper = graph.input("hyper", TensorType::f32([HYPER]))?;
         let batch = add_batch(&mut graph)?;
         let (y, mut pages) = self.forward(&mut graph, Mode::Training, batch.images, Some(step))?;
-        let Measured { loss: each, correct, .. } = add_loss(&mut graph, y, batch.targets, loss, pages.penalties())?;
+        let Measured { loss: each, correct, .. } = add_loss(&mut graph, y, &batch, loss, pages.penalties())?;
         let mean = graph.node(Reduce::all(Reduction::Mean, 1), &[each])?;
         let views = pages.trained_views();
         if views.is_empty() {
@@ -452,7 +456,7 @@ impl Model {
         let step = graph.input("step", TensorType::u32([1]))?;
         let batch = add_batch(&mut graph, data, source, n)?;
         let (y, pages) = self.forward(&mut graph, Mode::Inference, batch.images, None)?;
-        let mut measured = add_loss(&mut graph, y, batch.targets, loss, pages.penalties())?;
+        let mut measured = add_loss(&mut graph, y, &batch, loss, pages.penalties())?;
         let shares = match averages_labels(data, loss) {
             true => Some([
                 graph.input("share of the loss", TensorType::f32([1]))?,
