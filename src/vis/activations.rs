@@ -83,12 +83,16 @@ impl<'a> Maps<'a> {
     }
 }
 
-/// Draws a vector as rows of square cells that fill this much at most; returns how much of it is shown.
-fn cells(canvas: &mut Canvas, maps: &Maps<'_>, [x, y]: [i64; 2], [width, height]: [i64; 2]) -> usize {
-    let n = maps.values.len() as i64;
-    let side = (1..=20).rev().find(|side| (width / side) * (height / side) >= n).unwrap_or(1);
+/// A vector as rows of square cells: their side, how many a row has, and how many there is room for.
+fn grid(n: usize, [width, height]: [i64; 2], largest: i64) -> [i64; 3] {
+    let n = n as i64;
+    let side = (1..=largest).rev().find(|side| (width / side) * (height / side) >= n).unwrap_or(1);
     let columns = (width / side).min(n).max(1);
-    let shown = n.min(columns * (height / side));
+    [side, columns, n.min(columns * (height / side))]
+}
+
+/// Draws a vector; returns how much of it is shown.
+fn cells(canvas: &mut Canvas, maps: &Maps<'_>, [x, y]: [i64; 2], [side, columns, shown]: [i64; 3]) -> usize {
     let picture = maps.picture(&maps.values[..shown as usize], shown as usize);
     for i in 0..shown {
         let gap = i64::from(side > 3);
@@ -136,7 +140,7 @@ fn all(photo: &Photo, outputs: &[(String, Tensor)]) -> Result<RgbImage> {
                 }
             }
             Shape::Vector(n) => {
-                let shown = cells(&mut canvas, maps, [left.into(), y], [strip.into(), SIDE.into()]);
+                let shown = cells(&mut canvas, maps, [left.into(), y], grid(n, [strip.into(), SIDE.into()], 20));
                 if shown < n {
                     more = format!(", the first {shown}");
                 }
@@ -184,13 +188,18 @@ fn one(name: &str, maps: &Maps<'_>) -> Result<RgbImage> {
             sheet.draw()
         }
         Shape::Vector(n) => {
-            let mut canvas = Canvas::new(1000, 320)?;
+            let grid @ [side, columns, shown] = grid(n, [960, 400], 40);
+            let height = (shown + columns - 1) / columns * side;
+            let mut canvas = Canvas::new(1000, (70 + height + 30) as u32 + LEGEND + 20)?;
             canvas.text(&Ruler::new()?.cut(&title, TITLE, 960), (20, 30), TITLE, INK, Align::Start);
-            let shown = cells(&mut canvas, maps, [20, 70], [960, 180]);
-            if shown < n {
-                canvas.text(&format!("The first {shown} numbers."), (20, 56), NORMAL, DIM, Align::Start);
+            if cells(&mut canvas, maps, [20, 66], grid) < n {
+                canvas.text(&format!("The first {shown} numbers."), (20, 54), NORMAL, DIM, Align::Start);
             }
-            canvas.legend([20, 270, 240, 14], Scale::Viridis, &maps.limits());
+            // A single row has room for the numbers of its cells.
+            for i in (0..shown).filter(|_| shown <= columns && side >= 24) {
+                canvas.text(&i.to_string(), (20 + i * side + side / 2, 66 + side + 10), SMALL, DIM, Align::Middle);
+            }
+            canvas.legend([20, 66 + height + 26, 240, 14], Scale::Viridis, &maps.limits());
             Ok(canvas.image)
         }
     }

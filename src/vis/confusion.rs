@@ -14,8 +14,8 @@ use image::RgbImage;
 /// Width of the longest name that is written out.
 const NAME: u32 = 200;
 
-/// A confusion matrix: rows are the true classes, columns what they were taken for. A cell's colour is its share of its row, so that rare classes read as well as
-/// common ones; counts stand in the cells where there is room, and shares where there is more. `names` are those of the classes; without them they have numbers.
+/// A confusion matrix: rows are the true classes, columns what they were taken for. A cell's colour is its share of its row, on a scale of roots, so that rare
+/// classes and rare mistakes read as well as common ones; counts stand in the cells where there is room, and shares where there is more. `names` are those of the classes; without them they have numbers.
 ///
 /// ```
 /// use striate::{train::ConfusionMatrix, vis};
@@ -43,9 +43,12 @@ pub fn confusion(matrix: &ConfusionMatrix, names: &[String]) -> Result<RgbImage>
     };
     let names: Vec<String> = (0..n).map(|c| ruler.cut(&class_name(names, c), SMALL, NAME)).collect();
     let room = if named { ruler.widest(names.iter().map(String::as_str), SMALL) + 10 } else { 46 };
+    // Names that fit stand upright above their columns.
+    let upright = named && room <= cell;
+    let above = if upright { 24 } else { room };
     let per_class = n <= 30;
     let (grid, side) = (cell * n as u32, if per_class { 64 } else { 0 });
-    let (left, top) = (i64::from(20 + 26 + room), i64::from(20 + 62 + 26 + room));
+    let (left, top) = (i64::from(20 + 26 + room), i64::from(20 + 62 + 26 + above));
     let width = (left as u32 + grid + side + 20).max(460);
     let mut canvas = Canvas::new(width, top as u32 + grid + side / 2 + 20 + LEGEND + 24)?;
 
@@ -65,23 +68,28 @@ pub fn confusion(matrix: &ConfusionMatrix, names: &[String]) -> Result<RgbImage>
         let at = i64::from(cell) * c as i64 + i64::from(cell) / 2;
         let name = if named { names[c].clone() } else { c.to_string() };
         canvas.text(&name, (left - 6, top + at), SMALL, INK, Align::End);
-        canvas.text_up(&name, (left + at, top - 6), SMALL, INK, Align::Start);
+        match upright {
+            true => canvas.text(&name, (left + at, top - 12), SMALL, INK, Align::Middle),
+            false => canvas.text_up(&name, (left + at, top - 6), SMALL, INK, Align::Start),
+        }
     }
     for row in 0..n {
         let all: u64 = (0..n).map(|c| u64::from(matrix.count(row, c))).sum();
         for column in 0..n {
             let count = matrix.count(row, column);
             let [x, y] = [column, row].map(|i| i64::from(cell) * i as i64);
-            let gap = i64::from(cell > 8);
+            let gap = i64::from(cell > 20);
             let share = if all == 0 { 0.0 } else { (f64::from(count) / all as f64) as f32 };
-            let colour = if all == 0 { FAINT } else { Scale::Viridis.colour(share) };
+            let colour = if all == 0 { FAINT } else { Scale::Viridis.colour(share.sqrt()) };
             canvas.fill([left + x, top + y, i64::from(cell) - gap, i64::from(cell) - gap], colour);
             if cell < 24 || all == 0 || (count == 0 && cell < 60) {
                 continue;
             }
             let centre = (left + x + i64::from(cell) / 2, top + y + i64::from(cell) / 2);
             let ink = ink_on(colour);
-            if cell >= 60 {
+            if cell >= 60 && count == 0 {
+                canvas.text("0", centre, SMALL, ink, Align::Middle);
+            } else if cell >= 60 {
                 canvas.text(&count.to_string(), (centre.0, centre.1 - 8), NORMAL, ink, Align::Middle);
                 canvas.text(&percent(share), (centre.0, centre.1 + 11), SMALL, ink, Align::Middle);
             } else {
@@ -100,9 +108,11 @@ pub fn confusion(matrix: &ConfusionMatrix, names: &[String]) -> Result<RgbImage>
             canvas.text(&whole(matrix.precision(c)), (left + at, y), SMALL, DIM, Align::Middle);
         }
     }
-    let labels = [(0.0, "0%".to_string()), (0.5, "of the true class".to_string()), (1.0, "100%".to_string())];
-    let y = top + i64::from(grid + side / 2 + 14);
-    canvas.legend([20.max(left.min(i64::from(width) - 260)), y, 240, 14], Scale::Viridis, &labels);
+    // The root: a few percent of a class are seen.
+    let labels = [0.0f32, 0.01, 0.1, 0.4, 1.0].map(|share| (share.sqrt(), format!("{:.0}%", 100.0 * share)));
+    let (x, y) = (20.max(left.min(i64::from(width) - 400)), top + i64::from(grid + side / 2 + 14));
+    canvas.legend([x, y, 240, 14], Scale::Viridis, &labels);
+    canvas.text("of the true class", (x + 254, y + 7), SMALL, INK, Align::Start);
     Ok(canvas.image)
 }
 

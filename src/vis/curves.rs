@@ -1,6 +1,6 @@
 //! Loss and accuracy over the epochs.
 
-use super::canvas::{Align, Canvas, NORMAL, SMALL, TITLE};
+use super::canvas::{Align, Canvas, NORMAL, SMALL, TITLE, number};
 use super::colours::{DIM, FAINT, INK, TRAINING, VALIDATION};
 use crate::error::{Error, Result};
 use crate::train::{Epoch, History};
@@ -110,7 +110,18 @@ impl Chart {
     }
 
     fn written(&self, v: f64) -> String {
-        if self.is_share { format!("{:.1}%", 100.0 * v) } else { super::canvas::number(v as f32) }
+        if self.is_share { format!("{:.1}%", 100.0 * v) } else { number(v as f32) }
+    }
+
+    /// A number at the axis, of so large a range.
+    fn mark(&self, v: f64, range: f64) -> String {
+        match self.is_share {
+            true if range < 0.08 => self.written(v),
+            true => format!("{:.0}%", 100.0 * v),
+            // What isn't 0 only by rounding.
+            false if v.abs() < 1e-6 * range => "0".to_string(),
+            false => number(v as f32),
+        }
     }
 
     fn draw(&self, area: &Area<'_>, epochs: usize) -> Result<(), DrawingAreaErrorKind<Infallible>> {
@@ -136,7 +147,7 @@ impl Chart {
             .x_labels(epochs.clamp(2, 11))
             .y_labels(7)
             .x_label_formatter(&|at| if at.fract() == 0.0 { format!("{at}") } else { String::new() })
-            .y_label_formatter(&|v| if self.is_share { format!("{:.0}%", 100.0 * v) } else { super::canvas::number(*v as f32) })
+            .y_label_formatter(&|v| self.mark(*v, upper - bottom))
             .label_style(text(SMALL, INK))
             .axis_desc_style(text(NORMAL, INK))
             .x_desc("epoch")

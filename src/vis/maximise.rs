@@ -26,17 +26,17 @@ pub struct Maximise {
 }
 
 impl Maximise {
-    /// The mean of each of these channels of a layer, or the score of each of these classes where the layer is one of a number a class. 40 steps
-    /// of 12 levels, a decay of 0.01 and a blur every 4 steps, and bytes that the network sees divided by 255, unless it is told otherwise.
+    /// The mean of each of these channels of a layer, or the score of each of these classes where the layer is one of a number a class. 60 steps
+    /// of 5 levels, a decay of 0.02 and a blur every 4 steps, and bytes that the network sees divided by 255, unless it is told otherwise.
     pub fn new(layer: impl Into<String>, channels: impl IntoIterator<Item = usize>) -> Maximise {
         Maximise {
             layer: layer.into(),
             channels: channels.into_iter().collect(),
             scale: vec![1.0 / 255.0],
             offset: vec![0.0],
-            steps: 40,
-            rate: 12.0,
-            decay: 0.01,
+            steps: 60,
+            rate: 5.0,
+            decay: 0.02,
             blur_every: 4,
             seed: Seed(0),
         }

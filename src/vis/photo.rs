@@ -70,7 +70,7 @@ impl Photo {
         let one = data.select(&[row])?;
         let shape = one.image_shape();
         let input = Tensor::f32(shape.with_batch(1), data.batch_images(&[row])?)?;
-        match (one.images().data(), shape.dims()) {
+        match (one.images()?.data(), shape.dims()) {
             (Data::U8(bytes), &[h, w, c]) => Ok(Photo { image: picture(bytes, [h, w, c])?, input }),
             (Data::F32(values), dims) => {
                 let image = Photo::of_input(&Tensor::f32(dims, values.clone())?)?.image;

@@ -31,6 +31,8 @@ pub struct Sheet {
 
 const MARGIN: u32 = 20;
 const GAP: u32 = 14;
+/// Between a row and the titles of the next.
+const ROW_GAP: u32 = 20;
 /// Height of a line of a tile's title.
 const LINE: u32 = 16;
 /// Widths that tiles without a wish have, and that titles get at least where there is room.
@@ -110,9 +112,9 @@ impl Sheet {
         let note = ruler.wrap(&self.note, NORMAL, width);
         let top = MARGIN + if self.title.is_empty() { 0 } else { 34 } + 20 * note.len() as u32;
         let top = if self.title.is_empty() && note.is_empty() { top } else { top + 6 };
-        let row = title_height + picture_height + GAP;
+        let row = title_height + picture_height + ROW_GAP;
         let bottom = top.saturating_add(rows.saturating_mul(row));
-        let height = bottom.saturating_add(MARGIN).saturating_add(if self.legend.is_some() { LEGEND } else { 0 }) - GAP;
+        let height = bottom.saturating_add(MARGIN).saturating_add(if self.legend.is_some() { LEGEND } else { 0 }) - ROW_GAP;
         let mut canvas = Canvas::new(width.saturating_add(2 * MARGIN), height)?;
         let left = i64::from(MARGIN);
         if !self.title.is_empty() {
@@ -134,7 +136,7 @@ impl Sheet {
             canvas.put(picture, x, y);
         }
         if let Some((scale, labels)) = &self.legend {
-            canvas.legend([left, bottom.into(), LEGEND_WIDTH.into(), 14], *scale, labels);
+            canvas.legend([left, i64::from(bottom) - 6, LEGEND_WIDTH.into(), 14], *scale, labels);
         }
         Ok(canvas.image)
     }
