@@ -116,7 +116,7 @@ fn mixtures_are_learnt() {
     }
     // Numbers are mixed as they are.
     let values = Tensor::f32([64, 1], data.labels().iter().map(|&l| l as f32).collect()).unwrap();
-    let numbers = Dataset::with_values(data.images().clone(), values).unwrap();
+    let numbers = Dataset::with_values(data.images().unwrap().clone(), values).unwrap();
     let mut model = net([8, 8, 1], 1, &Device::cpu());
     let history = model.fit(&numbers, fit(25, Augmentation::new().mixup(0.2)).loss(MeanSquaredError)).unwrap();
     assert!(history.epochs[24].loss < history.epochs[0].loss && history.epochs[24].accuracy.is_nan());
@@ -139,7 +139,7 @@ fn mistakes_are_named() {
     let wrong = error(&data, Augmentation::new().rotate(-3.0));
     assert!(wrong.contains("rotation: got -3"), "{wrong}");
     let maps = Tensor::u32([8, 8, 8], vec![0; 512]).unwrap();
-    let maps = Dataset::with_maps(data.images().clone(), maps, 2, None).unwrap();
+    let maps = Dataset::with_maps(data.images().unwrap().clone(), maps, 2, None).unwrap();
     let mut model = Sequential::new([8, 8, 1]).conv2d(2, 1).build(&Device::cpu(), Seed(1)).unwrap();
     let wrong = model.fit(&maps, fit(1, Augmentation::new().flip_vertical(0.5))).unwrap_err().to_string();
     assert!(wrong.contains("a class a pixel"), "{wrong}");
