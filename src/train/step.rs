@@ -521,15 +521,15 @@ impl Net {
     }
 }
 
-fn moment_name(optimizer: &dyn Optimizer, moment: &str, page: usize) -> String {
+pub(super) fn moment_name(optimizer: &dyn Optimizer, moment: &str, page: usize) -> String {
     format!("{}/{moment}/{page}", optimizer.name())
 }
 
-fn sum_name(page: usize) -> String {
+pub(super) fn sum_name(page: usize) -> String {
     format!("gradients/sum/{page}")
 }
 
-fn average_name(page: usize) -> String {
+pub(super) fn average_name(page: usize) -> String {
     format!("average/{page}")
 }
 
