@@ -133,7 +133,8 @@ fn a_nan_is_found_in_changed_pictures() {
 #[test]
 fn mistakes_are_named() {
     let data = pictures(8, [8, 8, 1]);
-    let error = |data: &Dataset, augmentation| net([8, 8, 1], 2, &Device::cpu()).fit(data, fit(1, augmentation)).unwrap_err().to_string();
+    let error =
+        |data: &Dataset, augmentation| net([8, 8, 1], 2, &Device::cpu()).fit(data, fit(1, augmentation)).unwrap_err().to_string();
     let wrong = error(&data, Augmentation::new().saturation(0.5));
     assert!(wrong.contains("augmentation") && wrong.contains("pictures of 1 channels"), "{wrong}");
     let wrong = error(&data, Augmentation::new().rotate(-3.0));

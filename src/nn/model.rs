@@ -206,6 +206,11 @@ impl Model {
         Ok(program)
     }
 
+    /// Whether there is a program with this key.
+    pub(crate) fn has_program(&self, key: &str) -> bool {
+        self.programs.contains_key(key)
+    }
+
     /// Runs a program, leaving out the feeds that it has no use for.
     pub(crate) async fn run(&mut self, program: &Program, feeds: &[(Value, Tensor)]) -> Result<()> {
         let used = self.used(program, feeds);

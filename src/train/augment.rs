@@ -225,7 +225,9 @@ impl Augmentation {
     pub fn output_shape(&self, image: &Shape) -> Shape {
         match (self.window, image.dims()) {
             (Window::Whole, _) | (_, []) => image.clone(),
-            (Window::Cut { size, .. } | Window::Resized { size, .. }, dims) => Shape::from([size[0], size[1], dims[dims.len() - 1]]),
+            (Window::Cut { size, .. } | Window::Resized { size, .. }, dims) => {
+                Shape::from([size[0], size[1], dims[dims.len() - 1]])
+            }
         }
     }
 
@@ -251,7 +253,8 @@ impl Augmentation {
         let mut graph = Graph::new();
         let x = graph.input("images", TensorType::f32(images.shape().clone()))?;
         let targets = graph.input("targets", TensorType::u32([n]))?;
-        let mut batch = Batch { images: x, targets, weights: None, ports: DataPorts::default(), changes: Vec::new(), mixed: false };
+        let mut batch =
+            Batch { images: x, targets, weights: None, ports: DataPorts::default(), changes: Vec::new(), mixed: false };
         self.change(&mut graph, &data, &mut batch)?;
         let numbers = match images.data() {
             Data::U8(bytes) => bytes.iter().map(|&v| f32::from(v)).collect(),
@@ -586,7 +589,9 @@ pub(super) fn add_training_batch(
     outputs: &Shape,
 ) -> Result<Batch> {
     match augmentation {
-        Some(augmentation) => add_changed_batch(graph, data, source, n, |graph, batch| augmentation.add(graph, data, outputs, batch)),
+        Some(augmentation) => {
+            add_changed_batch(graph, data, source, n, |graph, batch| augmentation.add(graph, data, outputs, batch))
+        }
         None => add_batch(graph, data, source, n),
     }
 }
@@ -820,13 +825,10 @@ mod tests {
             let x: Vec<f64> = (0..4).flat_map(|i| [f64::from(i); 63]).collect();
             let shares = |t: &Tensor| t.as_f32().unwrap().iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
             let partners = mixing.partners.as_u32().unwrap();
-            let types = [
-                TensorType::f32([4, 9, 7, 1]),
-                mixing.partners.tensor_type(),
-                mixing.shares.tensor_type(),
-            ];
+            let types = [TensorType::f32([4, 9, 7, 1]), mixing.partners.tensor_type(), mixing.shares.tensor_type()];
             let of_pictures = shares(&mixing.shares);
-            let y = run_f64(&Mix { rectangles: true }, &types, &[View::Real(&x), View::U32(partners), View::Real(&of_pictures)]).unwrap();
+            let y = run_f64(&Mix { rectangles: true }, &types, &[View::Real(&x), View::U32(partners), View::Real(&of_pictures)])
+                .unwrap();
             for (i, picture) in y[0].real().chunks(63).enumerate() {
                 let partner = f64::from(partners[i * PARTNERS]);
                 if partner != i as f64 {

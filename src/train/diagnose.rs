@@ -1,7 +1,7 @@
 //! Where a NaN or an infinity came from.
 
-use super::augment::{Augmentation, Moment, add_training_batch};
 use super::Loss;
+use super::augment::{Augmentation, Moment, add_training_batch};
 use super::step::add_loss;
 use crate::data::Dataset;
 use crate::error::{Error, Result};

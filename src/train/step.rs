@@ -270,7 +270,9 @@ impl Model {
         }
         if augmentation.changes_maps() && matches!(data.targets(), Targets::Maps { .. }) {
             let want = "only colours, noise and cut-outs: classes of pixels don't move along";
-            return Err(Error::invalid("augmentation", "pixels that move, of a data set with a class a pixel", want).at(data.name()));
+            return Err(
+                Error::invalid("augmentation", "pixels that move, of a data set with a class a pixel", want).at(data.name())
+            );
         }
         if self.network.inputs[0].rows.is_some() {
             return Err(Error::invalid("augmentation", "samples that are numbers of rows", "pictures").at(data.name()));
@@ -567,15 +569,15 @@ impl Net {
     }
 }
 
-fn moment_name(optimizer: &dyn Optimizer, moment: &str, page: usize) -> String {
+pub(super) fn moment_name(optimizer: &dyn Optimizer, moment: &str, page: usize) -> String {
     format!("{}/{moment}/{page}", optimizer.name())
 }
 
-fn sum_name(page: usize) -> String {
+pub(super) fn sum_name(page: usize) -> String {
     format!("gradients/sum/{page}")
 }
 
-fn average_name(page: usize) -> String {
+pub(super) fn average_name(page: usize) -> String {
     format!("average/{page}")
 }
 

@@ -58,12 +58,14 @@ pub fn confusion(matrix: &ConfusionMatrix, names: &[String]) -> Result<RgbImage>
     let summary = format!("{right} of {total} right, {}", percent(matrix.accuracy() as f32));
     canvas.text(&summary, (20, 57), NORMAL, DIM, Align::Start);
     let middle = i64::from(grid) / 2;
-    let heading = |text: &str, room: i64| if i64::from(ruler.width(text, NORMAL)) <= room { text.to_string() } else { String::new() };
+    let heading =
+        |text: &str, room: i64| if i64::from(ruler.width(text, NORMAL)) <= room { text.to_string() } else { String::new() };
     canvas.text(&heading("taken for", width.into()), ((left + middle).max(left + 30), 88), NORMAL, INK, Align::Middle);
     canvas.text_up("true class", (28, top + middle.max(36)), NORMAL, INK, Align::Middle);
 
     // Where classes have no names, numbers of round ones.
-    let step = if named { 1 } else { [10, 20, 50, 100, 200, 500, 1000].into_iter().find(|s| s * cell as usize >= 40).unwrap_or(5000) };
+    let step =
+        if named { 1 } else { [10, 20, 50, 100, 200, 500, 1000].into_iter().find(|s| s * cell as usize >= 40).unwrap_or(5000) };
     for c in (0..n).step_by(step) {
         let at = i64::from(cell) * c as i64 + i64::from(cell) / 2;
         let name = if named { names[c].clone() } else { c.to_string() };
