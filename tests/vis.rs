@@ -137,8 +137,7 @@ fn attributions_are_those_of_pytorch() {
 fn grad_cam_by_hand() {
     // Two filters of one tap, 1 and -2; the score of class 0 is mean(x) - mean(-2 x): both channels' gradients are 1/4 and -1/4 at each
     // place, so the map is x/4 + 2x/4 where that is above 0, and each pixel's slope is 3/4.
-    let mut model =
-        Sequential::new([2, 2, 1]).conv2d(2, 1).global_avg_pool2d().dense(2).build(&Device::cpu(), Seed(0)).unwrap();
+    let mut model = Sequential::new([2, 2, 1]).conv2d(2, 1).global_avg_pool2d().dense(2).build(&Device::cpu(), Seed(0)).unwrap();
     let weights = [
         ("conv2d/weight", Tensor::f32([1, 1, 1, 2], vec![1.0, -2.0])),
         ("conv2d/bias", Tensor::f32([2], vec![0.0; 2])),
@@ -292,6 +291,7 @@ fn trained() -> (Model, Dataset, History) {
 fn pictures_of_a_trained_model() {
     let (mut model, test, history) = trained();
     let names: Vec<String> = (0..10).map(|d| format!("digit {d}")).collect();
+    let test = test.named_classes(names.clone()).unwrap();
     let photo = Photo::of(&test, 0).unwrap();
     assert_eq!((photo.image().dimensions(), photo.input().shape().dims()), ((28, 28), &[1, 28, 28, 1][..]));
     let explain = Explain::new().names(&names);
@@ -322,7 +322,7 @@ fn pictures_of_a_trained_model() {
         ("digits_maximise", Box::new(|m| vis::maximise_filter(m, &Maximise::new("conv2d_1", 0..16)))),
         ("digits_maximise_class", Box::new(|m| vis::maximise_filter(m, &Maximise::new("dense", 0..10)))),
         ("digits_confusion", Box::new(|_| vis::confusion(&confusion, &names))),
-        ("digits_mistakes", Box::new(|m| vis::worst_mistakes(m, &test, &names, 20))),
+        ("digits_mistakes", Box::new(|m| vis::worst_mistakes(m, &test, 20))),
         ("digits_curves", Box::new(|_| vis::curves(&history))),
     ];
     for (name, mut draw) in all {
@@ -362,13 +362,15 @@ fn what_cannot_be_drawn_is_said() {
     assert!(error(vis::maximise_filter(&mut model, &Maximise::new("a", [0]).rate(f32::NAN))).contains("rate"));
     assert!(error(vis::maximise_filter(&mut model, &Maximise::new("a", [0]).normalized(&[1.0; 2], &[0.0]))).contains("scale"));
 
-    for (pixels, scale) in [(Tensor::u8([8, 8, 2], vec![0; 128]), 1), (Tensor::u8([8, 8], vec![0; 64]), 1), (Tensor::u8([8, 8, 3], vec![0; 192]), 2)] {
+    for (pixels, scale) in
+        [(Tensor::u8([8, 8, 2], vec![0; 128]), 1), (Tensor::u8([8, 8], vec![0; 64]), 1), (Tensor::u8([8, 8, 3], vec![0; 192]), 2)]
+    {
         assert!(Photo::new(&pixels.unwrap(), &vec![1.0; scale], &[0.0]).is_err());
     }
     assert!(Photo::of_input(&Tensor::f32([1, 1, 1], vec![f32::NAN]).unwrap()).is_err());
     let (_, test) = digits();
     assert!(Photo::of(&test, test.len()).is_err());
-    assert!(error(vis::worst_mistakes(&mut model, &test, &[], 5)).contains("data set"));
+    assert!(error(vis::worst_mistakes(&mut model, &test, 5)).contains("data set"));
     assert!(error(vis::curves(&History::default())).contains("history"));
     assert!(error(vis::sheet("none", &[])).contains("at least one"));
     assert!(error(Sheet::new("x").tile("y", RgbImage::new(4, 4)).columns(0).draw()).contains("at least 1"));
@@ -388,7 +390,13 @@ fn confusion_reads_at_any_number_of_classes() {
     for classes in [2u32, 3, 10, 12, 13, 30, 40, 100, 250] {
         let pairs = (0..classes * 400).map(|i| {
             let (class, r) = (i % classes, i.wrapping_mul(2_654_435_761) >> 16);
-            let off = if r % 100 < 70 { 0 } else if r % 3 == 0 { 1 } else { r };
+            let off = if r % 100 < 70 {
+                0
+            } else if r % 3 == 0 {
+                1
+            } else {
+                r
+            };
             // The last class never occurs, from three on.
             let class = if classes > 2 && class == classes - 1 { 0 } else { class };
             (class, (class + off) % classes)
@@ -421,6 +429,7 @@ fn epochs(n: usize, val: bool, accuracy: bool) -> History {
             val_accuracy: (val && accuracy).then_some(0.93 - 0.8 * (-t / 6.0).exp() - 0.001 * t + wave / 4.0),
             seconds: 1.0,
             images_per_second: 1.0,
+            learning_rate: 0.001,
         }
     };
     History { epochs: (0..n).map(epoch).collect(), ..History::default() }
@@ -495,7 +504,8 @@ fn sheets_hold_any_pictures() {
     let grey = |w, h, v| RgbImage::from_pixel(w, h, image::Rgb([v; 3]));
     let mut sheet = Sheet::new("A sheet of pictures").note("Small ones are enlarged, large ones made smaller.");
     for (i, (w, h)) in [(1, 1), (28, 28), (32, 16), (300, 200), (90, 400), (2000, 1000), (64, 64)].into_iter().enumerate() {
-        sheet = sheet.tile(format!("{w} x {h}\nnumber {i}, with a title that needs a second line"), grey(w, h, 60 + 20 * i as u8));
+        sheet =
+            sheet.tile(format!("{w} x {h}\nnumber {i}, with a title that needs a second line"), grey(w, h, 60 + 20 * i as u8));
     }
     let picture = sheet.draw().unwrap();
     keep("sheet", &picture);

@@ -112,7 +112,9 @@ impl Model {
                 tensors.insert(v, self.runtime.fetch(program.id, v).await?);
             }
         }
-        let [output, rest @ ..] = &program.ports.outputs[..] else { unreachable!("plan_gradients begins with the layer's output") };
+        let [output, rest @ ..] = &program.ports.outputs[..] else {
+            unreachable!("plan_gradients begins with the layer's output")
+        };
         let (outputs, gradients) = rest.split_at(by.len());
         let by = by.iter().zip(outputs).zip(gradients).map(|((name, output), gradient)| GradientBy {
             name: name.to_string(),

@@ -114,7 +114,8 @@ fn all(photo: &Photo, outputs: &[(String, Tensor)]) -> Result<RgbImage> {
     let height = top + row * (maps.len() as i64 + 1) + i64::from(LEGEND) + 24;
     let mut canvas = Canvas::new(left + strip + 20, height as u32)?;
     canvas.text(&format!("What {} layers give", maps.len()), (20, 30), TITLE, INK, Align::Start);
-    let note = format!("The first {CHANNELS} channels of each; each layer has its own scale, from its smallest number to its largest.");
+    let note =
+        format!("The first {CHANNELS} channels of each; each layer has its own scale, from its smallest number to its largest.");
     canvas.text(&note, (20, 57), NORMAL, DIM, Align::Start);
     let [h, w] = photo.size();
     let input = fitted(photo.image(), SIDE);

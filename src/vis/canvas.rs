@@ -268,7 +268,11 @@ pub(super) fn number(v: f32) -> String {
 /// A share as a percentage.
 pub(super) fn percent(share: f32) -> String {
     let percent = 100.0 * share;
-    if (99.95..100.0).contains(&percent) || (percent > 0.0 && percent < 0.05) { format!("{percent:.2}%") } else { format!("{percent:.1}%") }
+    if (99.95..100.0).contains(&percent) || (percent > 0.0 && percent < 0.05) {
+        format!("{percent:.2}%")
+    } else {
+        format!("{percent:.1}%")
+    }
 }
 
 #[cfg(test)]

@@ -58,12 +58,14 @@ pub fn confusion(matrix: &ConfusionMatrix, names: &[String]) -> Result<RgbImage>
     let summary = format!("{right} of {total} right, {}", percent(matrix.accuracy() as f32));
     canvas.text(&summary, (20, 57), NORMAL, DIM, Align::Start);
     let middle = i64::from(grid) / 2;
-    let heading = |text: &str, room: i64| if i64::from(ruler.width(text, NORMAL)) <= room { text.to_string() } else { String::new() };
+    let heading =
+        |text: &str, room: i64| if i64::from(ruler.width(text, NORMAL)) <= room { text.to_string() } else { String::new() };
     canvas.text(&heading("taken for", width.into()), ((left + middle).max(left + 30), 88), NORMAL, INK, Align::Middle);
     canvas.text_up("true class", (28, top + middle.max(36)), NORMAL, INK, Align::Middle);
 
     // Where classes have no names, numbers of round ones.
-    let step = if named { 1 } else { [10, 20, 50, 100, 200, 500, 1000].into_iter().find(|s| s * cell as usize >= 40).unwrap_or(5000) };
+    let step =
+        if named { 1 } else { [10, 20, 50, 100, 200, 500, 1000].into_iter().find(|s| s * cell as usize >= 40).unwrap_or(5000) };
     for c in (0..n).step_by(step) {
         let at = i64::from(cell) * c as i64 + i64::from(cell) / 2;
         let name = if named { names[c].clone() } else { c.to_string() };
@@ -122,8 +124,8 @@ pub fn confusion(matrix: &ConfusionMatrix, names: &[String]) -> Result<RgbImage>
 ///
 /// # Errors
 /// [`Error::Invalid`] for a data set whose samples have no class each, for one that the model doesn't take, and for 0 photos; [`Error::DoesNotFit`],
-/// [`Error::Gpu`], [`Error::DeviceLost`].
-pub fn worst_mistakes(model: &mut Model, data: &Dataset, names: &[String], most: usize) -> Result<RgbImage> {
+/// [`Error::File`], [`Error::Gpu`], [`Error::DeviceLost`].
+pub fn worst_mistakes(model: &mut Model, data: &Dataset, most: usize) -> Result<RgbImage> {
     let classes = model.classes()?;
     if data.labels().is_empty() || data.classes() != classes {
         let got = format!("{} classes, {} labels", data.classes(), data.labels().len());
@@ -144,7 +146,7 @@ pub fn worst_mistakes(model: &mut Model, data: &Dataset, names: &[String], most:
     let note = format!("{mistakes} of {} photos were taken for another class; the largest losses first.", data.len());
     let mut sheet = Sheet::new("Worst mistakes").note(note);
     for answer in found.iter().take(most) {
-        let name = |class| class_name(names, class);
+        let name = |class| class_name(data.class_names(), class);
         let said = match answer.said == answer.label {
             true => format!("right, {}", percent(answer.probability)),
             false => format!("taken for {}, {}", name(answer.said), percent(answer.probability)),

@@ -12,7 +12,9 @@ use plotters::element::{Circle, EmptyElement, Rectangle, Text};
 use plotters::series::{DashedLineSeries, LineSeries};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, IntoFont, IntoTextStyle, RGBColor, ShapeStyle};
-use plotters_backend::{BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind, FontTransform};
+use plotters_backend::{
+    BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind, FontTransform,
+};
 use std::convert::Infallible;
 
 /// Size of a chart.
@@ -32,6 +34,7 @@ const CHART: (u32, u32) = (620, 400);
 ///     val_accuracy: Some(0.9 * accuracy),
 ///     seconds: 1.0,
 ///     images_per_second: 1.0,
+///     learning_rate: 0.001,
 /// };
 /// let history = History { epochs: vec![epoch(2.0, 0.3), epoch(1.0, 0.7)], ..History::default() };
 /// let picture = vis::curves(&history)?;
@@ -263,11 +266,7 @@ impl DrawingBackend for Brush<'_> {
         Ok(())
     }
 
-    fn estimate_text_size<T: BackendTextStyle>(
-        &self,
-        text: &str,
-        style: &T,
-    ) -> Result<(u32, u32), DrawingErrorKind<Infallible>> {
+    fn estimate_text_size<T: BackendTextStyle>(&self, text: &str, style: &T) -> Result<(u32, u32), DrawingErrorKind<Infallible>> {
         let size = style.size() as f32;
         Ok((self.0.text_width(text, size), size.ceil() as u32))
     }

@@ -124,7 +124,10 @@ pub fn diagram(model: &Model) -> Result<String> {
     let mut x = MARGIN;
     for &f in &used {
         let (name, _, colour) = FAMILIES[f];
-        let _ = writeln!(svg, "<rect x=\"{x:.1}\" y=\"44\" width=\"14\" height=\"14\" rx=\"3\" fill=\"{colour}\" stroke=\"#5f5f5f\"/>");
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{x:.1}\" y=\"44\" width=\"14\" height=\"14\" rx=\"3\" fill=\"{colour}\" stroke=\"#5f5f5f\"/>"
+        );
         let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"55\">{name}</text>", x + 20.0);
         x += f64::from(ruler.width(name, SMALL)) + 40.0;
     }
@@ -158,15 +161,20 @@ pub fn diagram(model: &Model) -> Result<String> {
             BOX[1]
         );
         let room = BOX[0] as u32 - 16;
-        let second = if w.name == w.kind { w.shape.clone() } else { format!("{}  {}", w.kind, w.shape) };
-        let lines = [(&w.name, " font-weight=\"bold\"", 13.0), (&second, "", 12.0), (&parameters(w.parameters), " fill=\"#5f5f5f\"", 12.0)];
+        let second = if w.name == w.kind { w.shape.clone() } else { format!("{}, {}", w.kind, w.shape) };
+        let lines = [
+            (&w.name, " font-weight=\"bold\"", 13.0),
+            (&second, "", 12.0),
+            (&parameters(w.parameters), " fill=\"#5f5f5f\"", 12.0),
+        ];
         // Two lines stand in the middle.
         let first = if w.parameters == 0 { 23.5 } else { 16.0 };
         for (l, (text, style, size)) in lines.iter().enumerate().filter(|(_, (text, ..))| !text.is_empty()) {
             // Bold letters are about a tenth wider.
             let text = escaped(&ruler.cut(text, *size * if l == 0 { 1.1 } else { 1.0 }, room));
             let y = y + first + 16.0 * l as f64;
-            let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\" font-size=\"{size}\"{style}>{text}</text>");
+            let _ =
+                writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\" font-size=\"{size}\"{style}>{text}</text>");
         }
         svg.push_str("</g>\n");
     }
@@ -176,10 +184,11 @@ pub fn diagram(model: &Model) -> Result<String> {
 
 /// The network in the language of Graphviz: `dot -Tsvg network.dot` draws it.
 pub fn diagram_dot(model: &Model) -> String {
-    let mut dot = String::from("digraph network {\n  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\", fontsize=11];\n");
+    let mut dot =
+        String::from("digraph network {\n  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\", fontsize=11];\n");
     let words = boxes(model);
     for (i, w) in words.iter().enumerate() {
-        let lines = [w.name.clone(), format!("{}  {}", w.kind, w.shape), parameters(w.parameters)];
+        let lines = [w.name.clone(), format!("{}, {}", w.kind, w.shape), parameters(w.parameters)];
         let label: Vec<String> =
             lines.iter().filter(|line| !line.is_empty()).map(|line| line.replace('\\', "\\\\").replace('"', "\\\"")).collect();
         let _ = writeln!(dot, "  n{i} [label=\"{}\", fillcolor=\"{}\"];", label.join("\\n"), FAMILIES[family(&w.kind)].2);
