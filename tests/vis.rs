@@ -291,6 +291,7 @@ fn trained() -> (Model, Dataset, History) {
 fn pictures_of_a_trained_model() {
     let (mut model, test, history) = trained();
     let names: Vec<String> = (0..10).map(|d| format!("digit {d}")).collect();
+    let test = test.named_classes(names.clone()).unwrap();
     let photo = Photo::of(&test, 0).unwrap();
     assert_eq!((photo.image().dimensions(), photo.input().shape().dims()), ((28, 28), &[1, 28, 28, 1][..]));
     let explain = Explain::new().names(&names);
@@ -321,7 +322,7 @@ fn pictures_of_a_trained_model() {
         ("digits_maximise", Box::new(|m| vis::maximise_filter(m, &Maximise::new("conv2d_1", 0..16)))),
         ("digits_maximise_class", Box::new(|m| vis::maximise_filter(m, &Maximise::new("dense", 0..10)))),
         ("digits_confusion", Box::new(|_| vis::confusion(&confusion, &names))),
-        ("digits_mistakes", Box::new(|m| vis::worst_mistakes(m, &test, &names, 20))),
+        ("digits_mistakes", Box::new(|m| vis::worst_mistakes(m, &test, 20))),
         ("digits_curves", Box::new(|_| vis::curves(&history))),
     ];
     for (name, mut draw) in all {
@@ -369,7 +370,7 @@ fn what_cannot_be_drawn_is_said() {
     assert!(Photo::of_input(&Tensor::f32([1, 1, 1], vec![f32::NAN]).unwrap()).is_err());
     let (_, test) = digits();
     assert!(Photo::of(&test, test.len()).is_err());
-    assert!(error(vis::worst_mistakes(&mut model, &test, &[], 5)).contains("data set"));
+    assert!(error(vis::worst_mistakes(&mut model, &test, 5)).contains("data set"));
     assert!(error(vis::curves(&History::default())).contains("history"));
     assert!(error(vis::sheet("none", &[])).contains("at least one"));
     assert!(error(Sheet::new("x").tile("y", RgbImage::new(4, 4)).columns(0).draw()).contains("at least 1"));
@@ -430,6 +431,7 @@ fn epochs(n: usize, val: bool, accuracy: bool) -> History {
             learning_rate: 0.001,
             seconds: 1.0,
             images_per_second: 1.0,
+            learning_rate: 0.001,
         }
     };
     History { epochs: (0..n).map(epoch).collect(), ..History::default() }

@@ -124,8 +124,8 @@ pub fn confusion(matrix: &ConfusionMatrix, names: &[String]) -> Result<RgbImage>
 ///
 /// # Errors
 /// [`Error::Invalid`] for a data set whose samples have no class each, for one that the model doesn't take, and for 0 photos; [`Error::DoesNotFit`],
-/// [`Error::Gpu`], [`Error::DeviceLost`].
-pub fn worst_mistakes(model: &mut Model, data: &Dataset, names: &[String], most: usize) -> Result<RgbImage> {
+/// [`Error::File`], [`Error::Gpu`], [`Error::DeviceLost`].
+pub fn worst_mistakes(model: &mut Model, data: &Dataset, most: usize) -> Result<RgbImage> {
     let classes = model.classes()?;
     if data.labels().is_empty() || data.classes() != classes {
         let got = format!("{} classes, {} labels", data.classes(), data.labels().len());
@@ -146,7 +146,7 @@ pub fn worst_mistakes(model: &mut Model, data: &Dataset, names: &[String], most:
     let note = format!("{mistakes} of {} photos were taken for another class; the largest losses first.", data.len());
     let mut sheet = Sheet::new("Worst mistakes").note(note);
     for answer in found.iter().take(most) {
-        let name = |class| class_name(names, class);
+        let name = |class| class_name(data.class_names(), class);
         let said = match answer.said == answer.label {
             true => format!("right, {}", percent(answer.probability)),
             false => format!("taken for {}, {}", name(answer.said), percent(answer.probability)),

@@ -34,6 +34,7 @@ const CHART: (u32, u32) = (620, 400);
 ///     val_accuracy: Some(0.9 * accuracy),
 ///     seconds: 1.0,
 ///     images_per_second: 1.0,
+///     learning_rate: 0.001,
 /// };
 /// let history = History { epochs: vec![epoch(2.0, 0.3), epoch(1.0, 0.7)], ..History::default() };
 /// let picture = vis::curves(&history)?;

@@ -161,7 +161,7 @@ pub fn diagram(model: &Model) -> Result<String> {
             BOX[1]
         );
         let room = BOX[0] as u32 - 16;
-        let second = if w.name == w.kind { w.shape.clone() } else { format!("{}  {}", w.kind, w.shape) };
+        let second = if w.name == w.kind { w.shape.clone() } else { format!("{}, {}", w.kind, w.shape) };
         let lines = [
             (&w.name, " font-weight=\"bold\"", 13.0),
             (&second, "", 12.0),
@@ -188,7 +188,7 @@ pub fn diagram_dot(model: &Model) -> String {
         String::from("digraph network {\n  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\", fontsize=11];\n");
     let words = boxes(model);
     for (i, w) in words.iter().enumerate() {
-        let lines = [w.name.clone(), format!("{}  {}", w.kind, w.shape), parameters(w.parameters)];
+        let lines = [w.name.clone(), format!("{}, {}", w.kind, w.shape), parameters(w.parameters)];
         let label: Vec<String> =
             lines.iter().filter(|line| !line.is_empty()).map(|line| line.replace('\\', "\\\\").replace('"', "\\\"")).collect();
         let _ = writeln!(dot, "  n{i} [label=\"{}\", fillcolor=\"{}\"];", label.join("\\n"), FAMILIES[family(&w.kind)].2);

@@ -2,7 +2,7 @@
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::tensor::{Data, Tensor};
+use crate::tensor::{DType, Tensor};
 use image::{Rgb, RgbImage};
 
 /// A photo, and what a network is shown of it: each channel of a pixel is `value * scale + offset`.
@@ -64,20 +64,16 @@ impl Photo {
     /// Sample `index` of a data set, normalised as that says.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an index that isn't below the number of samples, and for images of other than 1 or 3 channels.
+    /// [`Error::Invalid`] for an index that isn't below the number of samples, and for images of other than 1 or 3 channels; [`Error::File`] for a photo that
+    /// can't be read any more.
     pub fn of(data: &Dataset, index: usize) -> Result<Photo> {
         let row = u32::try_from(index).map_err(|_| Error::invalid("index", index, format!("below {}", data.len())))?;
-        let one = data.select(&[row])?;
-        let shape = one.image_shape();
-        let input = Tensor::f32(shape.with_batch(1), data.batch_images(&[row])?)?;
-        match (one.images()?.data(), shape.dims()) {
-            (Data::U8(bytes), &[h, w, c]) => Ok(Photo { image: picture(bytes, [h, w, c])?, input }),
-            (Data::F32(values), dims) => {
-                let image = Photo::of_input(&Tensor::f32(dims, values.clone())?)?.image;
-                Ok(Photo { image, input })
-            }
-            _ => Err(Error::invalid("images", shape, CHANNELS)),
+        let raw = data.raw_images(&[row])?.reshaped(data.image_shape())?;
+        if raw.dtype() == DType::U8 {
+            return Photo::new(&raw, data.scale(), data.offset());
         }
+        let input = Tensor::f32(data.image_shape().with_batch(1), data.batch_images(&[row])?)?;
+        Ok(Photo { image: Photo::of_input(&raw)?.image, input })
     }
 
     /// The photo to look at.
