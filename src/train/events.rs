@@ -207,8 +207,8 @@ impl Training<'_> {
             }
         }
         self.resumed = true;
-        let (epoch, step) = (self.at.epoch + 1, self.at.history.steps);
-        self.reporter.note(&format!("going on from {}: epoch {epoch}, after step {step}", path.display()));
+        let (epoch, n, step) = (self.at.epoch, fit.epochs, self.at.history.steps);
+        self.reporter.note(&format!("going on from {}: {epoch} of {n} epochs are through, {step} steps", path.display()));
         Ok(())
     }
 }
