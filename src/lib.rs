@@ -34,6 +34,7 @@
 //! - [`io`]: weights in files, and PyTorch's.
 //! - [`train`]: [`train::Fit`], losses, optimizers, what training reports.
 //! - [`data`]: data sets, MNIST, batches.
+//! - `vis`, with the feature of that name: pictures of what a model has learned.
 //! - [`Device`]: which GPU, or the CPU.
 //! - [`graph`], [`op`], [`ops`]: what models are made of, for those who want an op of their own. `ARCHITECTURE.md` in the repository
 //!   follows a convolution from the layer to the GPU and back.
@@ -71,6 +72,8 @@ pub mod selftest;
 pub mod tensor;
 pub mod train;
 pub mod tune;
+#[cfg(feature = "vis")]
+pub mod vis;
 pub mod zoo;
 
 pub use device::{Device, Runtime};

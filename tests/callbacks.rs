@@ -104,7 +104,7 @@ fn looking_changes_no_bit() {
             run(silent(2).validate(&test).validate_every(1).on_step(move |at| at.model.evaluate(&a).map(drop)).on_epoch(
                 move |at, epoch| {
                     assert!(epoch.loss > 0.0);
-                    at.model.predict_classes(b.images()).map(drop)
+                    at.model.predict_classes(b.images()?).map(drop)
                 },
             ));
         assert_eq!(plain, looked, "{device}");

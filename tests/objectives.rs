@@ -322,7 +322,7 @@ fn metrics_are_what_predictions_say() {
         model.fit(&data, silent(1).optimizer(Adam::new(0.003))).unwrap();
         let metrics = [Metric::TopK(1), Metric::TopK(2), Metric::Confusion, Metric::TopK(3)];
         let score = model.evaluate_metrics(&data, &SoftmaxCrossEntropy::default(), &metrics).unwrap();
-        let predicted = model.predict_classes(data.images()).unwrap();
+        let predicted = model.predict_classes(data.images().unwrap()).unwrap();
         let matrix = score.confusion.as_ref().unwrap();
         for i in 0..9 {
             let pairs = data.labels().iter().zip(&predicted);

@@ -261,7 +261,7 @@ impl Runs {
     /// samples.
     fn export(&mut self, name: &str, model: &mut Model, options: OnnxExport, inputs: &[(String, Tensor)]) -> ModelProto {
         let path = self.folder.join(format!("{name}.onnx"));
-        model.export_onnx(&path, options).unwrap_or_else(|e| panic!("{name}: {e}"));
+        model.export_onnx(&path, options.clone()).unwrap_or_else(|e| panic!("{name}: {e}"));
         let file = ModelProto::decode(&std::fs::read(&path).unwrap()[..]).unwrap();
         let predict = |model: &mut Model, inputs: &[(String, Tensor)]| {
             let borrowed: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, x)| (name.as_str(), x)).collect();

@@ -114,6 +114,7 @@ fn reading_takes_twice_the_file() {
         read("types of an attribute", node_with(times(n, part(15, &[]))));
         read("sparse tensors of an attribute", node_with(times(n, part(23, &part(1, &[])))));
         read("sets of ops", [number(1, 8), times(n, part(8, &[]))].concat());
+        read("entries of the metadata", [graph(&[]), times(n, part(14, &[]))].concat());
         let named = |i: usize| node("", "Relu", &[&format!("{i:x}")], &[&format!("{:x}", i + 1)], &[]);
         let chain: Vec<u8> = (0..n).flat_map(named).collect();
         read("a chain", graph(&[value(11, "0", FLOAT, &[1]), chain]));
@@ -136,6 +137,7 @@ fn reading_takes_twice_the_file() {
     read("a long name of an attribute", graph(&[part(1, &join(&[text(4, "Relu"), part(5, &text(1, &long))]))]));
     read("a long name of a set of ops", [number(1, 8), part(8, &text(1, &long))].concat());
     read("a long name of the program", [graph(&[]), text(2, &long)].concat());
+    read("a long entry of the metadata", [graph(&[]), part(14, &join(&[text(1, "striate.card"), text(2, &long)]))].concat());
     assert!(read("a long description", [graph(&[]), text(6, &long)].concat()));
     let mut nested = Vec::new();
     while nested.len() < 1 << 20 {

@@ -36,7 +36,7 @@ impl Drop for Scratch {
 /// Digits of the test set, 28 by 28 pixels.
 fn digits(n: usize) -> Vec<GrayImage> {
     let (_, test) = data::mnist(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/mnist")).unwrap();
-    let pixels = test.images().as_u8().unwrap();
+    let pixels = test.images().unwrap().as_u8().unwrap();
     pixels.chunks(28 * 28).take(n).map(|digit| GrayImage::from_raw(28, 28, digit.to_vec()).unwrap()).collect()
 }
 

@@ -128,8 +128,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("nn", &["error", "tensor", "random", "op", "ops", "graph", "device", "data"]),
     ("train", &["error", "file", "tensor", "random", "op", "ops", "graph", "device", "data", "nn", "io"]),
     ("zoo", &["error", "tensor", "random", "op", "ops", "graph", "device", "nn"]),
-    ("io", &["error", "file", "tensor", "random", "op", "ops", "graph", "device", "nn", "zoo"]),
-    ("vis", &["error", "tensor", "random", "op", "ops", "graph", "device", "data", "nn", "train"]),
+    ("io", &["error", "file", "tensor", "random", "op", "ops", "graph", "device", "data", "nn", "zoo"]),
+    ("vis", &["error", "file", "tensor", "random", "op", "ops", "graph", "device", "data", "nn", "train"]),
 ];
 
 fn room(file: &str) -> &str {

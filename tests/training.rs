@@ -115,7 +115,7 @@ fn overfits_a_batch() {
     assert!(last.loss < 1e-3 && last.accuracy == 1.0, "{last:?}");
     let score = model.evaluate(&data).unwrap();
     assert!(score.loss < 1e-3 && score.accuracy == 1.0 && score.n == 12, "{score:?}");
-    assert_eq!(model.predict_classes(data.images()).unwrap(), data.labels());
+    assert_eq!(model.predict_classes(data.images().unwrap()).unwrap(), data.labels());
     let mut model = cpu(Sequential::new([6, 6, 1]).flatten().dense(12).tanh().dense(3).sigmoid());
     let history = model.fit(&data, silent(200).batch(12).optimizer(Adam::new(0.05)).loss(MeanSquaredError)).unwrap();
     assert!(history.epochs[199].loss < 1e-3, "{:?}", history.epochs[199]);
@@ -224,7 +224,7 @@ fn a_model_takes_the_memory_of_its_plans() {
     for device in [Some(Device::cpu()), gpu("counting memory", GpuOptions::from_env())].into_iter().flatten() {
         let mut model = small().build(&device, Seed(3)).unwrap();
         model.fit(&train, silent(1).batch(16).validate(&test)).unwrap();
-        model.predict(test.images()).unwrap();
+        model.predict(test.images().unwrap()).unwrap();
         let plans = model.plans();
         // Two of training, one of evaluation, one of prediction; states are shared.
         assert_eq!(plans.len(), 4);
@@ -286,7 +286,7 @@ fn parameters_in_several_pages_train_alike() {
     let [paged, whole] = &mut models;
     paged.set_weights(&trained[1]).unwrap();
     assert_eq!(paged.weights().unwrap(), trained[1]);
-    close(&paged.predict(test.images()).unwrap(), &whole.predict(test.images()).unwrap());
+    close(&paged.predict(test.images().unwrap()).unwrap(), &whole.predict(test.images().unwrap()).unwrap());
 }
 
 #[test]
@@ -294,7 +294,7 @@ fn data_from_the_host_train_as_data_on_the_device() {
     // Half of 128 MiB is where a data set stays on the host.
     let n = (64 << 20) / (4 * 36) + 100;
     let few = shapes(64);
-    let mut pixels = few.images().as_f32().unwrap().to_vec();
+    let mut pixels = few.images().unwrap().as_f32().unwrap().to_vec();
     pixels.resize(n * 36, 0.0);
     let mut labels = few.labels().to_vec();
     labels.resize(n, 0);
@@ -322,7 +322,7 @@ fn a_nan_stops_training_on(device: &Device) {
     };
     // Sample 20 makes the convolution overflow. In file order with batches of 8 that is step 3; shuffled, wherever it is.
     let data = shapes(48);
-    let mut pixels = data.images().as_f32().unwrap().to_vec();
+    let mut pixels = data.images().unwrap().as_f32().unwrap().to_vec();
     pixels[20 * 36..21 * 36].fill(3e38);
     let data = Dataset::new(Tensor::f32([48, 6, 6, 1], pixels).unwrap(), data.labels().to_vec(), 3).unwrap();
     let net =

@@ -24,6 +24,11 @@ use striate::data::{self, Dataset};
 use striate::nn::Model;
 use striate::train::{Adadelta, Adam, Checkpoints, Fit, History, Resume, Schedule, Score, Sgd};
 use striate::{Device, Seed};
+#[cfg(feature = "onnx")]
+use striate::{
+    data::Resize,
+    io::{ModelCard, OnnxExport},
+};
 
 /// Trains a network on MNIST and shows what it makes of the test set.
 #[derive(Parser)]
@@ -147,7 +152,8 @@ fn main() -> Result<()> {
     }
     #[cfg(feature = "onnx")]
     if let Some(path) = &args.onnx {
-        model.export_onnx(path, striate::io::OnnxExport::new())?;
+        let card = ModelCard::of(&train.named_classes((0..10).map(|d| d.to_string()))?, Resize::Pad)?;
+        model.export_onnx(path, OnnxExport::new().card(card))?;
         println!("\nWritten to {}.", path.display());
     }
     if args.json {

@@ -5,8 +5,9 @@
 
 use anyhow::{Context, Result, ensure};
 use image::imageops::{self, FilterType};
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, Luma};
+use image::{GrayImage, Luma};
 use std::path::Path;
+use striate::data;
 
 /// Height and width of MNIST's images.
 pub const SIDE: usize = 28;
@@ -21,16 +22,12 @@ const LEAST_INK: f32 = 0.45;
 
 /// Reads a picture of a digit, dark on bright or bright on dark, anywhere in the picture: 28 by 28 pixels from 0 to 1.
 pub fn read(path: &Path) -> Result<Vec<f32>> {
-    let digit = || -> Result<Vec<f32>> { as_mnist(&open(path)?) };
-    digit().with_context(|| path.display().to_string())
+    as_mnist(&open(path)?).with_context(|| path.display().to_string())
 }
 
-/// The picture upright, as the camera noted that it was held, and on white where it is transparent.
+/// The picture, on white where it is transparent.
 fn open(path: &Path) -> Result<GrayImage> {
-    let mut decoder = ImageReader::open(path)?.with_guessed_format()?.into_decoder()?;
-    let orientation = decoder.orientation()?;
-    let mut picture = DynamicImage::from_decoder(decoder)?;
-    picture.apply_orientation(orientation);
+    let picture = data::open_photo(path)?;
     let rgba = picture.to_rgba8();
     let mut gray = picture.to_luma8();
     for (gray, rgba) in gray.pixels_mut().zip(rgba.pixels()) {

@@ -23,7 +23,8 @@ const SIDE: usize = 32;
 const IMAGE: usize = SIDE * SIDE * 3;
 /// Bytes of a record of the binary format: a label and an image.
 const RECORD: usize = 1 + IMAGE;
-const CLASSES: usize = 10;
+/// Names of the classes.
+const CLASSES: [&str; 10] = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 
 /// Where to find the files, for the error of a user who hasn't got them.
 const WHERE: &str = "the binary version at https://www.cs.toronto.edu/~kriz/cifar.html has data_batch_1.bin to data_batch_5.bin and \
@@ -35,7 +36,8 @@ const WHERE: &str = "the binary version at https://www.cs.toronto.edu/~kriz/cifa
 /// automobile, bird, cat, deer, dog, frog, horse, ship, truck.
 ///
 /// A network sees bytes from 0 to 1. For mean 0 and deviation 1 over all colours:
-/// `data.normalized(1.0 / CIFAR10_DEVIATION, -CIFAR10_MEAN / CIFAR10_DEVIATION)`.
+/// `data.normalized(1.0 / CIFAR10_DEVIATION, -CIFAR10_MEAN / CIFAR10_DEVIATION)`; of each colour by itself:
+/// `data.normalized_channels(&CIFAR10_MEANS, &CIFAR10_DEVIATIONS)`.
 ///
 /// A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 ///
@@ -95,7 +97,7 @@ fn read(paths: &[PathBuf], name: &str, one: &mut dyn FnMut(&Path) -> Result<Reco
         labels.extend(l);
     }
     let images = Tensor::u8([labels.len(), SIDE, SIDE, 3], images).map_err(|e| e.at(name))?;
-    Ok(Dataset::new(images, labels, CLASSES).map_err(|e| e.at(name))?.named(name))
+    Dataset::new(images, labels, CLASSES.len()).map_err(|e| e.at(name))?.named(name).named_classes(CLASSES)
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>> {
@@ -119,7 +121,7 @@ fn read_binary(path: &Path) -> Result<Records> {
 }
 
 fn check_label(path: &Path, image: usize, label: u64) -> Result<u32> {
-    if label < CLASSES as u64 {
+    if label < CLASSES.len() as u64 {
         Ok(label as u32)
     } else {
         Err(Error::file(path, format!("the label of image {image} is {label}, want 0 to 9")))
@@ -133,7 +135,7 @@ fn read_labels(path: &Path) -> Result<Vec<u32>> {
 }
 
 /// A sheet has an image a row: its 1,024 pixels, row by row.
-#[cfg(feature = "png")]
+#[cfg(feature = "photos")]
 fn read_sheet(path: &Path) -> Result<Vec<u8>> {
     let sheet = image::load_from_memory(&bytes(path)?).map_err(|e| Error::file(path, e))?.into_rgb8();
     if sheet.width() as usize != SIDE * SIDE {
@@ -143,11 +145,11 @@ fn read_sheet(path: &Path) -> Result<Vec<u8>> {
     Ok(sheet.into_raw())
 }
 
-#[cfg(not(feature = "png"))]
+#[cfg(not(feature = "photos"))]
 fn read_sheet(path: &Path) -> Result<Vec<u8>> {
     Err(Error::file(
         path,
-        "this program was built without the feature `png`, which reads sheets; CIFAR-10's binary files need none",
+        "this program was built without the feature `photos`, which reads sheets; CIFAR-10's binary files need none",
     ))
 }
 
@@ -189,19 +191,20 @@ mod tests {
         let (train, test) = cifar10(shipped()).unwrap();
         assert_eq!((train.len(), test.len(), train.classes()), (128, 32, 10));
         assert_eq!(train.image_shape().dims(), [32, 32, 3]);
+        assert_eq!((&*train.class_names()[0], &*test.class_names()[9]), ("airplane", "truck"));
         // The first labels and the first pixels of the original's first batch and test batch.
         assert_eq!(train.labels()[..5], [6, 9, 9, 4, 1]);
-        assert_eq!(train.images().as_u8().unwrap()[..9], [59, 62, 63, 43, 46, 45, 50, 48, 43]);
+        assert_eq!(train.images().unwrap().as_u8().unwrap()[..9], [59, 62, 63, 43, 46, 45, 50, 48, 43]);
         assert_eq!(test.labels()[..5], [3, 8, 8, 0, 6]);
         assert_eq!((train.name(), test.name()), ("CIFAR-10 training set", "CIFAR-10 test set"));
     }
 
-    #[cfg(feature = "png")]
+    #[cfg(feature = "photos")]
     #[test]
     fn sheets_are_the_same_images() {
         let (train, test) = cifar10(shipped()).unwrap();
         let sheet = |data: &Dataset| {
-            let pixels = data.images().as_u8().unwrap().to_vec();
+            let pixels = data.images().unwrap().as_u8().unwrap().to_vec();
             let sheet = image::RgbImage::from_raw(1024, data.len() as u32, pixels).unwrap();
             let mut png = std::io::Cursor::new(Vec::new());
             sheet.write_to(&mut png, image::ImageFormat::Png).unwrap();

@@ -1,5 +1,6 @@
-//! Images with labels, in host memory.
+//! Images with labels, in host memory or read when they are asked for.
 
+use super::lazy::{Lazy, LazyImages, on_threads};
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Data, Shape, Tensor, TensorType, UNLABELLED};
 use std::sync::{Arc, Weak};
@@ -25,19 +26,30 @@ pub enum Targets {
     Values(Arc<Tensor>),
 }
 
+/// Where the images are.
+#[derive(Clone, PartialEq, Debug)]
+enum Images {
+    Memory(Arc<Tensor>),
+    Lazy(Lazy),
+}
+
 /// Images of one size, each with the index of its class. What a network sees of a pixel is `value * scale + offset`: from 0 to 1 for
-/// u8 images, and the value itself for f32 images, unless [`Dataset::normalized`] says otherwise.
+/// u8 images, and the value itself for f32 images, unless [`Dataset::normalized`] or [`Dataset::normalized_channels`] says otherwise.
 ///
-/// Instead of a class an image can have a class a pixel ([`Dataset::with_maps`]) or numbers ([`Dataset::with_values`]).
+/// Instead of a class an image can have a class a pixel ([`Dataset::with_maps`]) or numbers ([`Dataset::with_values`]). Images lie in memory,
+/// or are read when a batch asks for them ([`Dataset::lazy`], [`ImageFolder::open`](super::ImageFolder::open)).
 ///
 /// A clone shares the images and labels.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Dataset {
     name: String,
-    images: Arc<Tensor>,
+    images: Images,
     targets: Targets,
-    scale: f32,
-    offset: f32,
+    class_names: Arc<[String]>,
+    weights: Option<Arc<[f32]>>,
+    /// One a channel.
+    scale: Vec<f32>,
+    offset: Vec<f32>,
 }
 
 impl Dataset {
@@ -48,15 +60,31 @@ impl Dataset {
     /// [`Error::Invalid`] if the images have another type or rank, there are none, labels are more or fewer than images, a label
     /// isn't below `classes`, `classes` is 0, or an f32 image holds a NaN or an infinity; the first wrong sample is named.
     pub fn new(images: Tensor, labels: Vec<u32>, classes: usize) -> Result<Dataset> {
-        let (n, scale) = check_images(&images)?;
+        let n = check_images(&images)?;
         if labels.len() != n {
             return Err(Error::invalid("number of labels", labels.len(), format!("{n}, the number of images")));
         }
-        check_classes(classes)?;
-        if let Some((i, &label)) = labels.iter().enumerate().find(|&(_, &label)| label as usize >= classes) {
-            return Err(Error::invalid(format!("label of sample {i}"), label, format!("below {classes}, the number of classes")));
-        }
-        Ok(Dataset::of(images, Targets::Classes { labels: labels.into(), classes }, scale))
+        let targets = classes_of(labels, classes)?;
+        Ok(Dataset::of(Images::Memory(images.into()), targets))
+    }
+
+    /// A data set of u8 images of shape `[h, w, c]`, one for each label, that are read each time they are asked for; of `classes` classes.
+    ///
+    /// An image that can't be read is counted and named in a warning once ([`Dataset::unreadable`]), and the next one in this data set of the
+    /// same class takes its place. So a run goes on, and what it does depends on nothing but the images.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for no labels or more than a u32 counts, a label that isn't below `classes`, 0 classes, and a shape with a side of
+    /// 0 or too many elements.
+    pub fn lazy(images: impl LazyImages + 'static, shape: [usize; 3], labels: Vec<u32>, classes: usize) -> Result<Dataset> {
+        let shape = Shape::from(shape).checked("image shape")?;
+        let n = match u32::try_from(labels.len()) {
+            Ok(n) if n > 0 => n,
+            _ => return Err(Error::invalid("number of labels", labels.len(), format!("1 to {}", u32::MAX))),
+        };
+        let targets = classes_of(labels, classes)?;
+        Ok(Dataset::of(Images::Lazy(Lazy::new(Arc::new(images), shape, n)), targets))
     }
 
     /// A data set of images with a class a pixel, for segmentation: `maps` (u8 or u32, `[n, h, w]`, of the size of the network's output) hold
@@ -66,7 +94,7 @@ impl Dataset {
     ///
     /// As for [`Dataset::new`]; [`Error::Invalid`] also for maps of another type, rank or number.
     pub fn with_maps(images: Tensor, maps: Tensor, classes: usize, unlabelled: Option<u32>) -> Result<Dataset> {
-        let (n, scale) = check_images(&images)?;
+        let n = check_images(&images)?;
         check_classes(classes)?;
         let &[n_maps, h, w] = maps.shape().dims() else {
             return Err(Error::invalid("maps", maps.tensor_type(), "3 dimensions [n, h, w]"));
@@ -90,7 +118,7 @@ impl Dataset {
             }
         }
         let maps = Arc::new(Tensor::u32([n, h, w], indices)?);
-        Ok(Dataset::of(images, Targets::Maps { maps, classes }, scale))
+        Ok(Dataset::of(Images::Memory(images.into()), Targets::Maps { maps, classes }))
     }
 
     /// A data set of images with numbers, f32 `[n, ..]` of the shape of the network's output: for regression, or distributions over
@@ -100,7 +128,7 @@ impl Dataset {
     ///
     /// As for [`Dataset::new`]; [`Error::Invalid`] also for values of another type or number, and for one that isn't finite.
     pub fn with_values(images: Tensor, values: Tensor) -> Result<Dataset> {
-        let (n, scale) = check_images(&images)?;
+        let n = check_images(&images)?;
         let all = values.as_f32().map_err(|_| Error::invalid("values type", values.dtype(), "f32"))?;
         values.shape().clone().checked("values")?;
         if values.shape().rank() < 2 || values.shape().dims()[0] != n {
@@ -109,11 +137,21 @@ impl Dataset {
         if let Some(at) = all.iter().position(|x| !x.is_finite()) {
             return Err(Error::invalid(format!("value of sample {}", at / (all.len() / n)), all[at], "a finite number"));
         }
-        Ok(Dataset::of(images, Targets::Values(values.into()), scale))
+        Ok(Dataset::of(Images::Memory(images.into()), Targets::Values(values.into())))
     }
 
-    fn of(images: Tensor, targets: Targets, scale: f32) -> Dataset {
-        Dataset { name: "data set".to_string(), images: images.into(), targets, scale, offset: 0.0 }
+    fn of(images: Images, targets: Targets) -> Dataset {
+        let name = "data set".to_string();
+        let mut data =
+            Dataset { name, images, targets, class_names: [].into(), weights: None, scale: Vec::new(), offset: Vec::new() };
+        let c = data.image_shape().last();
+        (data.scale, data.offset) = (vec![data.unit(); c], vec![0.0; c]);
+        data
+    }
+
+    /// The factor that brings images as they are stored to the range that networks see.
+    fn unit(&self) -> f32 {
+        if self.image_type().dtype == DType::U8 { 1.0 / 255.0 } else { 1.0 }
     }
 
     /// The same data set, called `name` in messages and reports.
@@ -135,8 +173,78 @@ impl Dataset {
         if !offset.is_finite() {
             return Err(Error::invalid("offset", offset, "a finite value"));
         }
-        (self.scale, self.offset) = (scale, offset);
+        self.scale.fill(scale);
+        self.offset.fill(offset);
         Ok(self)
+    }
+
+    /// The same data set, of which a network sees `(value - mean) / deviation`, each channel with its own (torchvision's `Normalize`). Both are in
+    /// parts of 255 for u8 images and in the images' units for f32 images, as [`Dataset::channel_statistics`] and
+    /// [`CIFAR10_MEANS`](super::CIFAR10_MEANS) are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for other than one mean and one deviation a channel, a mean that isn't finite, and a deviation that isn't a positive
+    /// number.
+    pub fn normalized_channels(mut self, means: &[f32], deviations: &[f32]) -> Result<Dataset> {
+        let c = self.image_shape().last();
+        for (what, numbers) in [("means", means), ("deviations", deviations)] {
+            if numbers.len() != c {
+                return Err(Error::invalid(format!("number of {what}"), numbers.len(), format!("{c}, one a channel")));
+            }
+        }
+        let unit = self.unit();
+        for (channel, (&mean, &deviation)) in means.iter().zip(deviations).enumerate() {
+            let (scale, offset) = (unit / deviation, -mean / deviation);
+            if !(deviation > 0.0 && scale.is_finite() && scale > 0.0) {
+                return Err(Error::invalid(format!("deviation of channel {channel}"), deviation, "a positive number"));
+            }
+            if !offset.is_finite() {
+                return Err(Error::invalid(format!("mean of channel {channel}"), mean, "a finite number"));
+            }
+            (self.scale[channel], self.offset[channel]) = (scale, offset);
+        }
+        Ok(self)
+    }
+
+    /// The same data set, whose classes have these names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for another number of names than of classes.
+    pub fn named_classes<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Result<Dataset> {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        if names.len() != self.classes() {
+            return Err(Error::invalid("names of classes", names.len(), format!("{}, one a class", self.classes())));
+        }
+        self.class_names = names.into();
+        Ok(self)
+    }
+
+    /// The same data set, of which each sample's loss is multiplied by its number in `weights`. As in Keras (`sample_weight`), a batch's loss is
+    /// their sum divided by the number of samples, in training and in evaluation; accuracies count all samples alike.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for other than one weight a sample, and for one below 0 or not finite.
+    pub fn weighted(mut self, weights: Vec<f32>) -> Result<Dataset> {
+        if weights.len() != self.len() {
+            return Err(Error::invalid("sample weights", weights.len(), format!("{}, one a sample", self.len())));
+        }
+        if let Some((i, weight)) = weights.iter().enumerate().find(|(_, w)| !(**w >= 0.0 && w.is_finite())) {
+            return Err(Error::invalid(format!("weight of sample {i}"), weight, "0 or a positive number"));
+        }
+        self.weights = Some(weights.into());
+        Ok(self)
+    }
+
+    /// The same data set, which keeps images that it has read in memory, of up to so many bytes together, and needn't read them again. It is for
+    /// data sets that read their images when asked for them; parts that are taken from it share what is kept.
+    pub fn cached(mut self, bytes: usize) -> Dataset {
+        if let Images::Lazy(lazy) = &self.images {
+            self.images = Images::Lazy(lazy.cached(bytes));
+        }
+        self
     }
 
     /// What the data set is called.
@@ -146,7 +254,10 @@ impl Dataset {
 
     /// Number of samples, at least 1.
     pub fn len(&self) -> usize {
-        self.images.shape().dims()[0]
+        match &self.images {
+            Images::Memory(images) => images.shape().dims()[0],
+            Images::Lazy(lazy) => lazy.len(),
+        }
     }
 
     /// Always false: an empty data set can't be made.
@@ -162,6 +273,11 @@ impl Dataset {
     /// Whether samples, or their pixels, have classes.
     pub(crate) fn has_labels(&self) -> bool {
         self.classes() > 0
+    }
+
+    /// Whether the images are bytes.
+    pub(crate) fn has_bytes(&self) -> bool {
+        self.image_type().dtype == DType::U8
     }
 
     /// Type of the targets of `n` samples.
@@ -198,20 +314,114 @@ impl Dataset {
         }
     }
 
-    /// The images as they are stored, not normalised: u8 or f32, `[n, h, w, c]`.
-    pub fn images(&self) -> &Tensor {
-        &self.images
+    /// The weights of these samples' losses, if there are some.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if an index isn't below the number of samples.
+    pub fn batch_weights(&self, indices: &[u32]) -> Result<Option<Vec<f32>>> {
+        self.check(indices)?;
+        Ok(self.weights.as_ref().map(|weights| gather(weights, 1, indices)))
+    }
+
+    /// The weight of each sample's loss, if they have some.
+    pub fn weights(&self) -> Option<&[f32]> {
+        self.weights.as_deref()
+    }
+
+    /// All images as they are stored, not normalised: u8 or f32, `[n, h, w, c]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if they aren't in memory, but read when they are asked for: [`Dataset::load`] reads all, [`Dataset::raw_images`] some.
+    pub fn images(&self) -> Result<&Tensor> {
+        match &self.images {
+            Images::Memory(images) => Ok(images),
+            Images::Lazy(_) => {
+                let want = "images in memory; `Dataset::load` reads them all, `Dataset::raw_images` some";
+                Err(Error::invalid("images", "some that are read when they are asked for", want).at(&self.name))
+            }
+        }
+    }
+
+    /// The images of these indices as they are stored, not normalised: u8 or f32, `[indices, h, w, c]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] if an index isn't below the number of samples; what kept an image from being read if there is no other of its class.
+    pub fn raw_images(&self, indices: &[u32]) -> Result<Tensor> {
+        self.check(indices)?;
+        let TensorType { dtype, shape } = self.image_type();
+        let len = shape.elements();
+        let shape = shape.with_batch(indices.len());
+        match &self.images {
+            Images::Memory(images) => match images.data() {
+                Data::U8(v) => Tensor::u8(shape, gather(v, len, indices)),
+                Data::F32(v) => Tensor::f32(shape, gather(v, len, indices)),
+                Data::U32(_) => Err(Error::invalid("images type", dtype, "u8 or f32")),
+            },
+            Images::Lazy(_) => {
+                let images = on_threads(indices.len(), |i| self.read_one(indices[i]));
+                Tensor::u8(shape, images.into_iter().collect::<Result<Vec<_>>>()?.concat())
+            }
+        }
+    }
+
+    /// Whether images are read when they are asked for.
+    pub fn is_lazy(&self) -> bool {
+        matches!(self.images, Images::Lazy(_))
+    }
+
+    /// The bytes of a lazy image, or of what stands in for it.
+    pub(crate) fn read_one(&self, index: u32) -> Result<Arc<[u8]>> {
+        match &self.images {
+            Images::Lazy(lazy) => lazy.read(index as usize, self.labels()),
+            Images::Memory(_) => Err(Error::invalid("images", "some in memory", "lazy ones")),
+        }
+    }
+
+    /// Names of the images that couldn't be read so far and why; those of all data sets that this one is a part of. See [`Dataset::lazy`].
+    pub fn unreadable(&self) -> Vec<(String, String)> {
+        match &self.images {
+            Images::Memory(_) => Vec::new(),
+            Images::Lazy(lazy) => lazy.broken(),
+        }
+    }
+
+    /// This data set with all its images in memory.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Dataset::raw_images`]; [`Error::Invalid`] also if they have more elements than a tensor may have.
+    pub fn load(&self) -> Result<Dataset> {
+        if !self.is_lazy() {
+            return Ok(self.clone());
+        }
+        self.image_shape().with_batch(self.len()).checked("images").map_err(|e| e.at(&self.name))?;
+        let all: Vec<u32> = (0..self.len() as u32).collect();
+        Ok(Dataset { images: Images::Memory(self.raw_images(&all)?.into()), ..self.clone() })
     }
 
     /// Tells the samples of this data set and its clones from those of every other, as long as the mark is kept; the samples themselves
-    /// aren't kept by it.
-    pub(crate) fn mark(&self) -> Weak<Tensor> {
-        Arc::downgrade(&self.images)
+    /// aren't kept by it. None for samples that aren't in memory.
+    pub(crate) fn mark(&self) -> Option<Weak<Tensor>> {
+        match &self.images {
+            Images::Memory(images) => Some(Arc::downgrade(images)),
+            Images::Lazy(_) => None,
+        }
+    }
+
+    /// Element type and shape of an image, `[h, w, c]`.
+    pub fn image_type(&self) -> TensorType {
+        match &self.images {
+            Images::Memory(images) => TensorType::new(images.dtype(), &images.shape().dims()[1..]),
+            Images::Lazy(lazy) => TensorType::new(DType::U8, lazy.shape().clone()),
+        }
     }
 
     /// Shape of an image, `[h, w, c]`.
     pub fn image_shape(&self) -> Shape {
-        Shape::from(&self.images.shape().dims()[1..])
+        self.image_type().shape
     }
 
     /// The class of each sample; empty if samples have no class of their own.
@@ -230,14 +440,19 @@ impl Dataset {
         }
     }
 
-    /// Factor of the normalisation `value * scale + offset`.
-    pub fn scale(&self) -> f32 {
-        self.scale
+    /// Names of the classes in their order; empty where nobody said.
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
     }
 
-    /// Summand of the normalisation `value * scale + offset`.
-    pub fn offset(&self) -> f32 {
-        self.offset
+    /// Factor of each channel's normalisation `value * scale + offset`.
+    pub fn scale(&self) -> &[f32] {
+        &self.scale
+    }
+
+    /// Summand of each channel's normalisation `value * scale + offset`.
+    pub fn offset(&self) -> &[f32] {
+        &self.offset
     }
 
     /// The first `n` samples.
@@ -249,7 +464,7 @@ impl Dataset {
         if n == 0 || n > self.len() {
             return Err(Error::invalid("number of samples to take", n, format!("1 to {}", self.len())));
         }
-        self.range(0, n)
+        self.select(&(0..n as u32).collect::<Vec<_>>())
     }
 
     /// The first `at` samples, and the rest.
@@ -262,7 +477,8 @@ impl Dataset {
             let want = format!("a part of the {} samples on either side", self.len());
             return Err(Error::invalid("sample to split at", at, want));
         }
-        Ok((self.range(0, at)?, self.range(at, self.len())?))
+        let all: Vec<u32> = (0..self.len() as u32).collect();
+        Ok((self.select(&all[..at])?, self.select(&all[at..])?))
     }
 
     /// The first `fraction` of the samples (rounded to the nearest number), and the rest: `split(0.9)` leaves a tenth for validation.
@@ -288,15 +504,16 @@ impl Dataset {
         if indices.is_empty() {
             return Err(Error::invalid("number of indices", 0, "at least 1"));
         }
-        let shape = self.image_shape().with_batch(indices.len()).checked("selected images")?;
         let targets = self.targets.with(self.batch_targets(indices)?)?;
-        let len = self.image_shape().elements();
-        let images = match self.images.data() {
-            Data::U8(v) => Tensor::u8(shape, gather(v, len, indices))?,
-            Data::F32(v) => Tensor::f32(shape, gather(v, len, indices))?,
-            Data::U32(_) => return Err(Error::invalid("images type", DType::U32, "u8 or f32")),
+        let images = match &self.images {
+            Images::Memory(_) => {
+                self.image_shape().with_batch(indices.len()).checked("selected images")?;
+                Images::Memory(self.raw_images(indices)?.into())
+            }
+            Images::Lazy(lazy) => Images::Lazy(lazy.select(indices)),
         };
-        Ok(self.with(images, targets))
+        let weights = self.batch_weights(indices)?.map(Arc::from);
+        Ok(Dataset { images, targets, weights, ..self.clone() })
     }
 
     /// The labels as f32 `[n, classes]`: 1 in the column of the sample's class, 0 elsewhere.
@@ -320,14 +537,13 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] if an index isn't below the number of samples.
+    /// As for [`Dataset::raw_images`].
     pub fn batch_images(&self, indices: &[u32]) -> Result<Vec<f32>> {
-        self.check(indices)?;
-        let len = self.image_shape().elements();
-        let normalise = |x: f32| x * self.scale + self.offset;
-        Ok(match self.images.data() {
-            Data::U8(v) => rows(v, len, indices).map(|&x| normalise(f32::from(x))).collect(),
-            Data::F32(v) => rows(v, len, indices).map(|&x| normalise(x)).collect(),
+        let images = self.raw_images(indices)?;
+        let numbers = || self.scale.iter().zip(&self.offset).cycle();
+        Ok(match images.data() {
+            Data::U8(v) => v.iter().zip(numbers()).map(|(&x, (scale, offset))| f32::from(x) * scale + offset).collect(),
+            Data::F32(v) => v.iter().zip(numbers()).map(|(&x, (scale, offset))| x * scale + offset).collect(),
             Data::U32(_) => return Err(Error::invalid("images type", DType::U32, "u8 or f32")),
         })
     }
@@ -355,25 +571,6 @@ impl Dataset {
             None => Ok(()),
         }
     }
-
-    fn range(&self, from: usize, to: usize) -> Result<Dataset> {
-        let shape = self.image_shape().with_batch(to - from);
-        let len = self.image_shape().elements();
-        let elements = from * len..to * len;
-        let images = match self.images.data() {
-            Data::U8(v) => Tensor::u8(shape, v[elements].to_vec())?,
-            Data::F32(v) => Tensor::f32(shape, v[elements].to_vec())?,
-            Data::U32(_) => return Err(Error::invalid("images type", DType::U32, "u8 or f32")),
-        };
-        let indices: Vec<u32> = (from as u32..to as u32).collect();
-        let targets = self.targets.with(self.batch_targets(&indices)?)?;
-        Ok(self.with(images, targets))
-    }
-
-    /// Samples of this data set under its name, classes and normalisation.
-    fn with(&self, images: Tensor, targets: Targets) -> Dataset {
-        Dataset { images: images.into(), targets, ..self.clone() }
-    }
 }
 
 impl Targets {
@@ -391,13 +588,27 @@ fn check_classes(classes: usize) -> Result<()> {
     if classes == 0 { Err(Error::invalid("number of classes", 0, "at least 1")) } else { Ok(()) }
 }
 
-/// Fails unless these can be the images of a data set; else their number, and the factor that brings them to the range that networks see.
-fn check_images(images: &Tensor) -> Result<(usize, f32)> {
-    let scale = match images.dtype() {
-        DType::U8 => 1.0 / 255.0,
-        DType::F32 => 1.0,
-        other => return Err(Error::invalid("images type", other, "u8 or f32")),
-    };
+/// Labels that are all below `classes`.
+fn classes_of(labels: Vec<u32>, classes: usize) -> Result<Targets> {
+    check_classes(classes)?;
+    match labels.iter().enumerate().find(|&(_, &label)| label as usize >= classes) {
+        Some((i, &label)) => {
+            Err(Error::invalid(format!("label of sample {i}"), label, format!("below {classes}, the number of classes")))
+        }
+        None => Ok(Targets::Classes { labels: labels.into(), classes }),
+    }
+}
+
+/// Threads that read images where nobody said how many: one a core, but 8 at most.
+pub(crate) fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get().min(8))
+}
+
+/// Fails unless these can be the images of a data set; else their number.
+fn check_images(images: &Tensor) -> Result<usize> {
+    if images.dtype() == DType::U32 {
+        return Err(Error::invalid("images type", DType::U32, "u8 or f32"));
+    }
     let [n, h, w, c] = images.shape().nhwc("images")?;
     images.shape().clone().checked("images")?;
     if let Data::F32(values) = images.data()
@@ -407,14 +618,10 @@ fn check_images(images: &Tensor) -> Result<(usize, f32)> {
         let what = format!("image of sample {sample}, row {}, column {}, channel {}", pixel / (w * c), pixel / c % w, pixel % c);
         return Err(Error::invalid(what, values[at], "a finite value"));
     }
-    Ok((n, scale))
+    Ok(n)
 }
 
-/// The elements of rows `indices` of a matrix with rows of `len`.
-fn rows<'a, T>(values: &'a [T], len: usize, indices: &'a [u32]) -> impl Iterator<Item = &'a T> {
-    indices.iter().flat_map(move |&i| &values[i as usize * len..][..len])
-}
-
+/// Rows `indices` of a matrix with rows of `len`.
 fn gather<T: Copy>(values: &[T], len: usize, indices: &[u32]) -> Vec<T> {
     let mut out = Vec::with_capacity(len * indices.len());
     indices.iter().for_each(|&i| out.extend_from_slice(&values[i as usize * len..][..len]));
@@ -441,9 +648,9 @@ mod tests {
         let set = bytes().named("five");
         assert_eq!((set.len(), set.is_empty(), set.classes(), set.name()), (5, false, 3, "five"));
         assert_eq!(set.image_shape().dims(), [1, 2, 1]);
-        assert_eq!(set.images().shape().dims(), [5, 1, 2, 1]);
-        assert_eq!((set.scale(), set.offset()), (1.0 / 255.0, 0.0));
-        assert_eq!((floats().scale(), floats().offset()), (1.0, 0.0));
+        assert_eq!(set.images().unwrap().shape().dims(), [5, 1, 2, 1]);
+        assert_eq!((set.scale(), set.offset()), (&[1.0 / 255.0][..], &[0.0][..]));
+        assert_eq!((floats().scale(), floats().offset()), (&[1.0; 2][..], &[0.0; 2][..]));
     }
 
     #[test]
@@ -482,11 +689,12 @@ mod tests {
         for set in [bytes().normalized(2.0, 1.0).unwrap().named("set"), floats()] {
             let check = |part: &Dataset, indices: &[u32]| {
                 assert_eq!(part.len(), indices.len());
-                assert_eq!(part.images().shape(), &set.image_shape().with_batch(indices.len()));
+                assert_eq!(part.images().unwrap().shape(), &set.image_shape().with_batch(indices.len()));
                 assert_eq!(part.labels(), set.batch_labels(indices).unwrap());
                 let all: Vec<u32> = (0..part.len() as u32).collect();
                 assert_eq!(part.batch_images(&all).unwrap(), set.batch_images(indices).unwrap());
-                let kept = |s: &Dataset| (s.name().to_string(), s.classes(), s.scale(), s.offset(), s.images().dtype());
+                let kept =
+                    |s: &Dataset| (s.name().to_string(), s.classes(), s.scale().to_vec(), s.offset().to_vec(), s.image_type());
                 assert_eq!(kept(part), kept(&set));
             };
             check(&set.take(2).unwrap(), &[0, 1]);

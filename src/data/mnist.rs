@@ -1,4 +1,4 @@
-//! MNIST, and what is distributed in its four files: Fashion-MNIST, KMNIST.
+//! MNIST, and what is distributed in its four files: Fashion-MNIST; KMNIST.
 
 use super::{Dataset, idx};
 use crate::error::{Error, Result};
@@ -19,18 +19,33 @@ const WHERE: &str = "the crate's repository has MNIST in examples/data/mnist; a 
 /// [`Error::File`] for a missing folder or file, and for a file that [`idx::read`] refuses; [`Error::Invalid`] if the counts of
 /// images and labels differ or a label is above 9.
 pub fn mnist(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset)> {
-    let dir = dir.as_ref();
+    parts(dir.as_ref(), "MNIST", ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"])
+}
+
+/// Reads Fashion-MNIST, 70,000 grey images of clothes, from files of the same names as [`mnist`]'s.
+///
+/// H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms", 2017.
+///
+/// # Errors
+///
+/// As for [`mnist`].
+pub fn fashion_mnist(dir: impl AsRef<Path>) -> Result<(Dataset, Dataset)> {
+    let names = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
+    parts(dir.as_ref(), "Fashion-MNIST", names)
+}
+
+fn parts(dir: &Path, name: &str, classes: [&str; 10]) -> Result<(Dataset, Dataset)> {
     if !dir.is_dir() {
         return Err(Error::file(dir, format!("there is no such folder; {WHERE}")));
     }
-    Ok((part(dir, "train", "MNIST training set")?, part(dir, "t10k", "MNIST test set")?))
-}
-
-fn part(dir: &Path, prefix: &str, name: &str) -> Result<Dataset> {
-    let images = find(dir, &format!("{prefix}-images-idx3-ubyte"))?;
-    let labels = find(dir, &format!("{prefix}-labels-idx1-ubyte"))?;
-    let dataset = Dataset::new(idx::read_images(images)?, idx::read_labels(labels)?, 10).map_err(|e| e.at(name))?;
-    Ok(dataset.named(name))
+    let part = |prefix: &str, which: &str| {
+        let name = format!("{name} {which} set");
+        let images = find(dir, &format!("{prefix}-images-idx3-ubyte"))?;
+        let labels = find(dir, &format!("{prefix}-labels-idx1-ubyte"))?;
+        let data = Dataset::new(idx::read_images(images)?, idx::read_labels(labels)?, 10).map_err(|e| e.at(&name))?;
+        data.named(name).named_classes(classes)
+    };
+    Ok((part("train", "training")?, part("t10k", "test")?))
 }
 
 fn find(dir: &Path, name: &str) -> Result<PathBuf> {
@@ -60,13 +75,16 @@ mod tests {
         assert_eq!(train.labels()[..5], [5, 0, 4, 1, 9]);
         assert_eq!(test.labels()[..5], [7, 2, 1, 0, 4]);
         assert_eq!((train.name(), test.name()), ("MNIST training set", "MNIST test set"));
+        assert_eq!(train.class_names()[7], "7");
+        let (clothes, _) = fashion_mnist(shipped()).unwrap();
+        assert_eq!((clothes.name(), &*clothes.class_names()[9]), ("Fashion-MNIST training set", "Ankle boot"));
         for set in [&train, &test] {
-            assert_eq!(set.images().dtype(), DType::U8);
+            assert_eq!(set.images().unwrap().dtype(), DType::U8);
             assert_eq!(set.image_shape().dims(), [28, 28, 1]);
             assert_eq!(set.classes(), 10);
         }
         // The mean of the training pixels is the 0.1307 that every MNIST tutorial normalises with.
-        let sum: u64 = train.images().as_u8().unwrap().iter().map(|&x| u64::from(x)).sum();
+        let sum: u64 = train.images().unwrap().as_u8().unwrap().iter().map(|&x| u64::from(x)).sum();
         let mean = sum as f64 / (255.0 * 784.0 * 60_000.0);
         assert!((mean - 0.1306604762738429).abs() < 1e-12, "{mean}");
     }

@@ -1,4 +1,4 @@
-//! Data sets in host memory: readers of their files, and the order in which training visits their samples.
+//! Data sets in host memory or read from files when a batch asks for them: readers of their files, and the order in which training visits their samples.
 //!
 //! ```no_run
 //! use striate::data::{self, Batches};
@@ -20,10 +20,24 @@
 mod batches;
 mod cifar10;
 mod dataset;
+#[cfg(feature = "photos")]
+mod decode;
+#[cfg(feature = "photos")]
+mod folder;
 pub mod idx;
+mod lazy;
 mod mnist;
+mod photo;
+mod statistics;
 
 pub use batches::Batches;
 pub use cifar10::{CIFAR10_DEVIATION, CIFAR10_DEVIATIONS, CIFAR10_MEAN, CIFAR10_MEANS, cifar10};
+pub(crate) use dataset::default_threads;
 pub use dataset::{Dataset, Targets};
-pub use mnist::mnist;
+#[cfg(feature = "photos")]
+pub use decode::{MAX_PHOTO_FILE, MAX_PHOTO_PIXELS, decode_photo, open_photo, read_photo};
+#[cfg(feature = "photos")]
+pub use folder::{ImageFolder, LeftOut, image_csv, image_folder};
+pub use lazy::LazyImages;
+pub use mnist::{fashion_mnist, mnist};
+pub use photo::{PhotoFormat, Resize};

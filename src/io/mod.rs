@@ -7,5 +7,5 @@ mod pytorch;
 pub(crate) mod safetensors;
 
 #[cfg(feature = "onnx")]
-pub use self::onnx::OnnxExport;
+pub use self::onnx::{ModelCard, OnnxExport};
 pub use self::safetensors::{read_tensors, write_tensors};

@@ -4,7 +4,9 @@
 //! and trains by what [`crate::train`] adds to it.
 
 pub(crate) mod feed;
+pub(crate) mod feeder;
 mod init;
+mod inspect;
 mod layer;
 mod layers;
 pub(crate) mod model;
@@ -19,6 +21,7 @@ mod weights;
 
 pub use crate::ops::resample2d::Corners;
 pub use init::Init;
+pub use inspect::{GradientBy, Gradients};
 pub use layer::{Layer, LayerContext, Mode, Penalty};
 pub(crate) use layers::product_by_rows;
 pub use layers::*;

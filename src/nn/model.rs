@@ -5,6 +5,7 @@ use super::feed::{DataPorts, Resident, max_binding_bytes};
 use super::network::Network;
 use super::parameters::{Layout, Pages};
 use super::summary::Summary;
+use crate::data::default_threads;
 use crate::device::{Device, ProgramId, Runtime};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Memory, Plan};
@@ -26,6 +27,8 @@ pub struct Model {
     pub(super) resident: Vec<Resident>,
     /// Most samples that a run of prediction or evaluation takes at once.
     pub(crate) largest_batch: usize,
+    /// Threads that read images which aren't in memory.
+    pub(crate) loader_threads: usize,
     /// Steps and epochs of training so far, over all calls of `fit`.
     pub(crate) trained: Trained,
 }
@@ -53,6 +56,8 @@ pub(crate) struct Ports {
     pub inputs: Vec<Value>,
     /// Samples of a data set.
     pub data: Option<DataPorts>,
+    /// What samples are changed by on their way.
+    pub changes: Vec<Value>,
     /// Number of the training step, u32 `[1]`.
     pub step: Option<Value>,
     /// Learning rate and what else an optimizer changes from step to step, f32 `[6]`.
@@ -91,7 +96,9 @@ impl Model {
             summary,
             programs: HashMap::new(),
             resident: Vec::new(),
-            largest_batch: 256,
+            // On the CPU more samples at once gain nothing from 32 on, and leave the caches.
+            largest_batch: if device.profile().is_some() { 256 } else { 32 },
+            loader_threads: default_threads(),
             trained: Trained::default(),
         };
         model.plan_prediction(1, false)?;
@@ -147,6 +154,11 @@ impl Model {
                 Err(Error::invalid("output shape", self.output_shape(), want).at(self.network.last_name()))
             }
         }
+    }
+
+    /// Whether the outputs are probabilities already.
+    pub(crate) fn ends_in_softmax(&self) -> bool {
+        self.network.ends_in_softmax()
     }
 
     /// Fails for a network of several outputs.

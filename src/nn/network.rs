@@ -230,12 +230,44 @@ impl Network {
         x: &[Value],
         step: Option<Value>,
     ) -> Result<Vec<Value>> {
+        let made = self.forward_all(graph, pages, mode, x, step)?;
+        Ok(self.outputs.iter().map(|&source| value(source, (x, &made))).collect())
+    }
+
+    /// As [`Network::forward`], but returns the output of each layer, in their order.
+    pub fn forward_all(
+        &self,
+        graph: &mut Graph,
+        pages: &mut Pages,
+        mode: Mode,
+        x: &[Value],
+        step: Option<Value>,
+    ) -> Result<Vec<Value>> {
         let mut made = Vec::with_capacity(self.layers.len());
         for i in 0..self.layers.len() {
             let y = self.layer(i, graph, Parameters::Use(pages), mode, (x, &made), step)?;
             made.push(y);
         }
-        Ok(self.outputs.iter().map(|&source| value(source, (x, &made))).collect())
+        Ok(made)
+    }
+
+    /// Of a graph's inputs and the layers' outputs, that of this name: the last one where a layer is shared.
+    pub fn find(&self, name: &str, (inputs, made): (&[Value], &[Value])) -> Result<Value> {
+        let layer = self.layers.iter().rposition(|layer| layer.name == name).map(|i| made[i]);
+        let input = || self.inputs.iter().position(|port| port.name == name).map(|i| inputs[i]);
+        layer.or_else(input).ok_or_else(|| {
+            let names = self.inputs.iter().map(|port| &port.name).chain(self.layers.iter().map(|layer| &layer.name));
+            let names: Vec<&str> = names.map(String::as_str).collect();
+            Error::invalid("layer", format!("'{name}'"), format!("one of {}", names.join(", ")))
+        })
+    }
+
+    /// Name of what gives the classes' scores: the first output, or what its softmax reads.
+    pub fn logits_name(&self) -> &str {
+        match self.output_layer(0).map(|i| &self.layers[i]) {
+            Some(last) if self.ends_in_softmax() => self.name_of(last.inputs[0]),
+            _ => self.last_name(),
+        }
     }
 
     /// Checks all layers on a batch of one, and finds out their parameters and costs.

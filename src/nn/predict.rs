@@ -1,6 +1,7 @@
 //! What a model makes of images.
 
 use super::feed::{Source, add_batch, advice, find};
+use super::feeder::Feeder;
 use super::model::{Ports, Program};
 use super::network::Port;
 use super::parameters::Pages;
@@ -17,7 +18,7 @@ impl Model {
     /// a class that softmax has not been applied to.
     ///
     /// Images are taken as they are: those of a network that was trained on a [`Dataset`] must be normalised as that was;
-    /// [`Model::predict_dataset`] does so itself. A run takes at most 256 images; for fewer the next power of two, so that a model keeps
+    /// [`Model::predict_dataset`] does so itself. A run takes at most 256 images (on the CPU 32); for fewer the next power of two, so that a model keeps
     /// few programs. The last bits of an output may depend on how many images it is predicted with.
     ///
     /// # Errors
@@ -104,6 +105,7 @@ impl Model {
         self.check_images(data)?;
         let source = self.source(data).await?;
         let mut out = Vec::new();
+        let mut feeder = None;
         let mut at = 0;
         while at < data.len() {
             let n = (data.len() - at).min(self.largest_batch);
@@ -112,6 +114,7 @@ impl Model {
             let program = match self.program(key, |model| model.plan_on_dataset(data, source, padded)).await {
                 Err(e) => {
                     self.halve_batch(e, padded)?;
+                    feeder = None;
                     continue;
                 }
                 Ok(program) => program,
@@ -119,10 +122,10 @@ impl Model {
             let (Some(ports), &[y]) = (program.ports.data, program.ports.outputs.as_slice()) else {
                 unreachable!("plan_on_dataset sets both")
             };
-            // Rows beyond the end are the first sample again; they are cut off.
-            let index = |i: usize| if i < data.len() { i as u32 } else { 0 };
-            let indices: Vec<u32> = (at..at + padded).map(index).collect();
-            self.run(&program, &ports.tensors(data, &indices)?).await?;
+            let feeder = feeder.get_or_insert_with(|| self.feeder_from(data, source, at));
+            let Some(samples) = feeder.next()? else { unreachable!("batches of all samples") };
+            // Rows beyond the end are a sample again; they are cut off.
+            self.run(&program, &ports.feeds(data, samples.padded(padded)?)?).await?;
             self.take_rows(&program, y, n, padded, &mut out).await?;
             at += n;
         }
@@ -187,6 +190,13 @@ impl Model {
         Ok((self.device().plan(graph, &[y])?, Ports { data: Some(batch.ports), outputs: vec![y], ..Ports::default() }))
     }
 
+    /// All samples from one on, in their order, in batches that prediction and evaluation take.
+    pub(crate) fn feeder_from<'a>(&self, data: &'a Dataset, source: Source, from: usize) -> Feeder<'a> {
+        let (n, batch) = (data.len(), self.largest_batch);
+        let batches = (from..n).step_by(batch).map(move |at| (at as u32..n.min(at + batch) as u32).collect());
+        Feeder::new(data, source, self.loader_threads, batches)
+    }
+
     /// Goes on with half of `n` samples a run if the device can't hold the program for `n`.
     pub(crate) fn halve_batch(&mut self, error: Error, n: usize) -> Result<()> {
         match error {
@@ -207,7 +217,7 @@ impl Model {
 }
 
 /// Fails unless these are samples that the input takes.
-fn check_batch(samples: &Tensor, port: &Port, only: bool) -> Result<()> {
+pub(super) fn check_batch(samples: &Tensor, port: &Port, only: bool) -> Result<()> {
     let (got, want) = (samples.tensor_type(), &port.ty.shape);
     let what = if only { "images" } else { &port.name };
     if got.dtype != port.ty.dtype {
@@ -221,7 +231,7 @@ fn check_batch(samples: &Tensor, port: &Port, only: bool) -> Result<()> {
     }
     got.shape.clone().checked(what)?;
     let is_row = |v: f64| port.rows.is_none_or(|rows| v >= 0.0 && v < rows as f64 && v.fract() == 0.0);
-    if let Some((i, value)) = find(samples, |v| !v.is_finite() || !is_row(v)) {
+    if let Some((i, value)) = find(samples, |_, v| !v.is_finite() || !is_row(v)) {
         let (sample, rest) = (i / want.elements(), i % want.elements());
         let mut index: Vec<String> = Vec::new();
         let mut len = want.elements();

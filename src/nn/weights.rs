@@ -181,7 +181,7 @@ impl Model {
         let weights = self.weights_async().await?;
         let mut model = Model::without_values(network, self.device())?;
         model.set_weights_async(&weights).await?;
-        (model.trained, model.largest_batch) = (self.trained, self.largest_batch);
+        (model.trained, model.largest_batch, model.loader_threads) = (self.trained, self.largest_batch, self.loader_threads);
         *self = model;
         Ok(n)
     }

@@ -51,7 +51,7 @@ impl Model {
     /// [`Model::evaluate_metrics`] for programs that mustn't block.
     pub async fn evaluate_metrics_async(&mut self, data: &Dataset, loss: &dyn Loss, metrics: &[Metric]) -> Result<Score> {
         loss.check()?;
-        self.prepare(data, loss).await?;
+        self.prepare(data, loss, None).await?;
         if data.classes() == 0
             && let Some(metric) = metrics.iter().find(|m| **m != Metric::MeanAbsoluteError)
         {
@@ -72,6 +72,7 @@ impl Model {
         };
         // Where each run began, to find the one that went wrong.
         let mut runs: Vec<Range<usize>> = Vec::new();
+        let mut feeder = None;
         let mut at = 0;
         while at < data.len() {
             let n = (data.len() - at).min(self.largest_batch);
@@ -79,6 +80,7 @@ impl Model {
             let program = match self.program(key, |model| model.plan_evaluation(n, data, source, loss, metrics)).await {
                 Err(e) => {
                     self.halve_batch(e, n)?;
+                    feeder = None;
                     continue;
                 }
                 Ok(program) => program,
@@ -86,8 +88,9 @@ impl Model {
             let (Some(ports), Some(step)) = (program.ports.data, program.ports.step) else {
                 unreachable!("plan_evaluation sets both")
             };
-            let indices: Vec<u32> = (at as u32..(at + n) as u32).collect();
-            let mut feeds = ports.tensors(data, &indices)?;
+            let feeder = feeder.get_or_insert_with(|| self.feeder_from(data, source, at));
+            let Some(samples) = feeder.next()? else { unreachable!("batches of all samples") };
+            let mut feeds = ports.feeds(data, samples)?;
             feeds.push((step, Tensor::u32([1], vec![runs.len() as u32])?));
             if let (Some(shares), Some(labels)) = (program.ports.shares, &labels) {
                 for (share, weights) in shares.into_iter().zip(labels) {
@@ -104,7 +107,7 @@ impl Model {
             Err(run) => {
                 let indices: Vec<u32> = runs[run as usize].clone().map(|i| i as u32).collect();
                 let step = self.trained.steps;
-                return Err(self.diagnose(data, source, &indices, Mode::Inference, step, loss).await?);
+                return Err(self.diagnose(data, source, &indices, Mode::Inference, step, loss, None).await?);
             }
         };
         let share = |sum: f32| f64::from(sum) / n as f64;

@@ -2,7 +2,7 @@
 
 use super::callback::{Callback, Context, OnEpoch, OnStep, Shared};
 use super::optimizer::{Adam, Optimizer};
-use super::{Checkpoints, EarlyStopping, Loss, Progress, Resume, Schedule, SoftmaxCrossEntropy};
+use super::{Augmentation, Checkpoints, EarlyStopping, Loss, Progress, Resume, Schedule, SoftmaxCrossEntropy};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::graph::Recompute;
@@ -28,6 +28,7 @@ pub struct Fit {
     pub(super) loss: Arc<dyn Loss>,
     pub(super) validation: Option<Dataset>,
     pub(super) shuffle: bool,
+    pub(super) augmentation: Option<Augmentation>,
     pub(super) progress: Progress,
     pub(super) stop_flag: Option<Arc<AtomicBool>>,
     pub(super) step_losses: bool,
@@ -37,6 +38,7 @@ pub struct Fit {
     pub(super) accumulate: usize,
     pub(super) average: Option<f64>,
     pub(super) decay_weights_only: bool,
+    pub(super) loader_threads: Option<usize>,
     pub(super) validate_every: Option<u64>,
     pub(super) early_stopping: Option<EarlyStopping>,
     pub(super) checkpoints: Option<Checkpoints>,
@@ -56,6 +58,7 @@ impl Fit {
             loss: Arc::new(SoftmaxCrossEntropy::default()),
             validation: None,
             shuffle: true,
+            augmentation: None,
             progress: Progress::Auto,
             stop_flag: None,
             step_losses: false,
@@ -65,6 +68,7 @@ impl Fit {
             accumulate: 1,
             average: None,
             decay_weights_only: false,
+            loader_threads: None,
             validate_every: None,
             early_stopping: None,
             checkpoints: None,
@@ -131,6 +135,13 @@ impl Fit {
         self
     }
 
+    /// Threads that read images ahead which aren't in memory, here and in what the model does after it. As many as the machine has cores, but
+    /// 8 at most, by default; with 0 training reads each batch when it needs it. The numbers are the same bits with any.
+    pub fn loader_threads(mut self, threads: usize) -> Fit {
+        self.loader_threads = Some(threads);
+        self
+    }
+
     /// Evaluates on this data set after each epoch.
     pub fn validate(mut self, data: &Dataset) -> Fit {
         self.validation = Some(data.clone());
@@ -190,6 +201,12 @@ impl Fit {
         self
     }
 
+    /// Changes training pictures at random, each epoch anew.
+    pub fn augment(mut self, augmentation: Augmentation) -> Fit {
+        self.augmentation = Some(augmentation);
+        self
+    }
+
     /// What to print.
     pub fn progress(mut self, progress: Progress) -> Fit {
         self.progress = progress;
@@ -216,13 +233,13 @@ impl Fit {
 
     /// All settings that a step's program depends on, as text.
     pub(super) fn key(&self) -> String {
-        let Fit { loss, recompute, step_losses, clip_norm, clip_value, average, decay_weights_only, .. } = self;
+        let Fit { loss, recompute, step_losses, clip_norm, clip_value, average, decay_weights_only, augmentation, .. } = self;
         let clip = (clip_norm, clip_value);
         let accumulates = self.accumulate > 1;
         let optimizer = self.optimizer.key();
         format!(
             "{optimizer}, {loss:?}, {recompute:?}, loss kept {step_losses}, clip {clip:?}, accumulate {accumulates}, \
-             average {average:?}, decay weights only {decay_weights_only}"
+             average {average:?}, decay weights only {decay_weights_only}, {augmentation:?}"
         )
     }
 
@@ -239,6 +256,7 @@ impl Fit {
             ("batch size", self.batch.to_string()),
             ("loss", format!("{:?}", self.loss)),
             ("shuffle", self.shuffle.to_string()),
+            ("augmentation", format!("{:?}", self.augmentation)),
             ("norm to clip to", format!("{:?}", self.clip_norm)),
             ("value to clip to", format!("{:?}", self.clip_value)),
             ("batches to accumulate", self.accumulate.to_string()),

@@ -1,5 +1,6 @@
 //! What an evaluation can tell besides the loss.
 
+use crate::error::{Error, Result};
 use std::fmt;
 
 /// A measure that [`Model::evaluate_metrics`](crate::nn::Model::evaluate_metrics) works out on the device.
@@ -45,6 +46,21 @@ fn share(part: u64, all: u64) -> f64 {
 impl ConfusionMatrix {
     pub(super) fn new(classes: usize, counts: Vec<u32>) -> Self {
         ConfusionMatrix { classes, counts }
+    }
+
+    /// Counts pairs of a true class and a predicted one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a class that isn't below `classes`.
+    pub fn of(classes: usize, pairs: impl IntoIterator<Item = (u32, u32)>) -> Result<ConfusionMatrix> {
+        let mut counts = vec![0u32; classes * classes];
+        for (class, predicted) in pairs {
+            if let Some(wrong) = [class, predicted].into_iter().find(|&c| c as usize >= classes) {
+                return Err(Error::invalid("class", wrong, format!("below {classes}")));
+            }
+            counts[class as usize * classes + predicted as usize] += 1;
+        }
+        Ok(ConfusionMatrix::new(classes, counts))
     }
 
     /// Number of classes.

@@ -1,5 +1,6 @@
 //! Training: losses, optimizers, and [`Model::fit`](crate::nn::Model::fit) and [`Model::evaluate`](crate::nn::Model::evaluate).
 
+mod augment;
 mod callback;
 mod checkpoint;
 mod clock;
@@ -27,6 +28,8 @@ mod step;
 mod tensorboard;
 
 pub use crate::graph::Recompute;
+pub use crate::ops::augment::Border;
+pub use augment::Augmentation;
 pub use callback::{Callback, CallbackState, Context};
 pub use checkpoint::{Checkpoints, Resume};
 pub use fit::{Epoch, Fit, History, Validation};

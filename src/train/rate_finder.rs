@@ -117,9 +117,11 @@ impl Model {
         TRAINING.reset(training.model).await?;
         let mut found = RateCurve::default();
         let (mut mean, mut least) = (0.0, f64::INFINITY);
-        for (i, (rate, indices)) in rates.zip(training.order.batches(0..fit.epochs, 0)?).enumerate() {
+        let mut batches = training.feeder(training.order.batches(0..fit.epochs, 0)?);
+        for (i, rate) in rates.enumerate() {
+            let Some(samples) = batches.next()? else { break };
             training.at.batch %= training.order.n_batches();
-            training.step(&indices, rate).await?;
+            training.step(samples, rate).await?;
             let loss = training.at.history.step_losses.last().copied().map_or(f64::NAN, f64::from);
             if !loss.is_finite() {
                 found.diverged = true;

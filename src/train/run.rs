@@ -1,5 +1,6 @@
 //! The training loop.
 
+use super::augment::{Moment, add_training_batch};
 use super::checkpoint::Folder;
 use super::clock::Clock;
 use super::exact;
@@ -13,7 +14,8 @@ use super::step::TRAINING;
 use super::{Epoch, Fit, History};
 use crate::data::Dataset;
 use crate::error::Result;
-use crate::nn::feed::{Source, add_batch};
+use crate::nn::feed::Source;
+use crate::nn::feeder::{Feeder, Samples};
 use crate::nn::model::{Program, Trained};
 use crate::nn::{Mode, Model};
 use crate::ops::update::HYPER;
@@ -125,11 +127,14 @@ impl<'a> Training<'a> {
     pub async fn new(model: &'a mut Model, train: &'a Dataset, fit: &'a Fit, clock: Clock) -> Result<Training<'a>> {
         let mut reporter = Reporter::new(fit.progress, fit.epochs);
         reporter.start_preparing();
-        model.prepare(train, &*fit.loss).await?;
+        model.prepare(train, &*fit.loss, fit.augmentation.as_ref()).await?;
         if let Some(validation) = &fit.validation {
-            model.prepare(validation, &*fit.loss).await?;
+            model.prepare(validation, &*fit.loss, None).await?;
         }
         let source = model.source(train).await?;
+        if let Some(threads) = fit.loader_threads {
+            model.loader_threads = threads;
+        }
         let Trained { steps: start_step, epochs: start_epoch, .. } = model.trained;
         let seed = fit.shuffle.then_some(model.network.seed);
         let order = Order { n: train.len(), batch: fit.batch, seed, first_epoch: start_epoch };
@@ -166,7 +171,8 @@ impl<'a> Training<'a> {
 
     async fn run(mut self) -> Result<History> {
         let epochs = self.fit.epochs.max(self.at.epoch);
-        let mut batches = self.order.batches(self.at.epoch..epochs, self.at.batch)?;
+        // Over all epochs, so that the device doesn't wait for the first batches of one.
+        let mut batches = self.feeder(self.order.batches(self.at.epoch..epochs, self.at.batch)?);
         self.call(|callback, at| callback.on_begin(at))?;
         let mut whole = true;
         while self.at.epoch < epochs && !(self.is_ending() && self.at.batch == 0) {
@@ -190,7 +196,7 @@ impl<'a> Training<'a> {
     }
 
     /// The rest of an epoch; whether it came to its end.
-    async fn epoch(&mut self, batches: &mut impl Iterator<Item = Vec<u32>>) -> Result<bool> {
+    async fn epoch(&mut self, batches: &mut Feeder<'_>) -> Result<bool> {
         if self.at.batch == 0 {
             TRAINING.reset(self.model).await?;
         }
@@ -198,8 +204,8 @@ impl<'a> Training<'a> {
         self.reporter.start_epoch(self.at.epoch, n);
         self.lap = Clock::start();
         while self.at.batch < n_batches && !self.is_ending() {
-            let Some(indices) = batches.next() else { unreachable!("an iterator over all batches of the run") };
-            self.step(&indices, self.rate()).await?;
+            let Some(samples) = batches.next()? else { unreachable!("it has all batches of the run") };
+            self.step(samples, self.rate()).await?;
             if self.at.history.first_step_seconds == 0.0 {
                 self.model.runtime.finish().await?;
                 self.at.history.first_step_seconds = self.clock.seconds();
@@ -258,7 +264,8 @@ impl<'a> Training<'a> {
     async fn load(&mut self, n: usize) -> Result<(String, Program)> {
         let (train, source, fit) = (self.train, self.source, self.fit);
         let key = format!("train {n}, {}, {}", fit.key(), source.key(train));
-        let batch = move |graph: &mut _| add_batch(graph, train, source, n);
+        let outputs = self.model.output_shape().clone();
+        let batch = move |graph: &mut _| add_training_batch(graph, train, source, n, fit.augmentation.as_ref(), &outputs);
         let program = self.model.program(key.clone(), |model| model.plan_step(n, batch, fit)).await?;
         Ok((key, program))
     }
@@ -272,8 +279,9 @@ impl<'a> Training<'a> {
     }
 
     /// Trains on the next batch, of these samples.
-    pub async fn step(&mut self, indices: &[u32], rate: f64) -> Result<()> {
-        let Some((.., program)) = self.programs.iter().find(|(n, ..)| *n == indices.len()).cloned() else {
+    pub async fn step(&mut self, samples: Samples, rate: f64) -> Result<()> {
+        let n = samples.indices.len();
+        let Some((.., program)) = self.programs.iter().find(|(len, ..)| *len == n).cloned() else {
             unreachable!("an epoch has full batches and a last one")
         };
         let (Some(data), Some(step), Some(hyper)) = (program.ports.data, program.ports.step, program.ports.hyper) else {
@@ -283,14 +291,18 @@ impl<'a> Training<'a> {
         let (batch, k) = (self.at.batch, self.fit.accumulate);
         let first = batch / k * k;
         let end = self.order.n_batches().min(first.saturating_add(k));
-        let samples = (self.train.len() - first * self.fit.batch).min((end - first) * self.fit.batch);
-        let share = indices.len() as f64 / samples as f64;
+        let n_samples = (self.train.len() - first * self.fit.batch).min((end - first) * self.fit.batch);
+        let share = n as f64 / n_samples as f64;
         let applied = batch + 1 == end;
 
         self.at.rate = rate;
         self.at.history.steps += 1;
         self.model.trained.steps = self.model.trained.steps.wrapping_add(1);
-        let mut feeds = data.tensors(self.train, indices)?;
+        let at = self.moment(self.at.epoch, batch);
+        let drawn =
+            self.fit.augmentation.as_ref().map(|augmentation| augmentation.draw_batch(self.train, &samples, at)).transpose()?;
+        let mut feeds = data.feeds(self.train, samples)?;
+        feeds.extend(program.ports.changes.iter().copied().zip(drawn.into_iter().flatten()));
         feeds.push((step, Tensor::u32([1], vec![self.model.trained.steps])?));
         feeds.push((hyper, self.fit.hyper(self.at.updates + 1, rate, applied)?));
         if let Some(accumulation) = program.ports.accumulation {
@@ -307,6 +319,17 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
+    /// What reads the samples of these batches.
+    pub fn feeder(&self, batches: impl Iterator<Item = Vec<u32>> + Send + 'static) -> Feeder<'a> {
+        Feeder::new(self.train, self.source, self.model.loader_threads, batches)
+    }
+
+    /// When a batch is drawn for.
+    fn moment(&self, epoch: usize, batch: usize) -> Moment {
+        let epoch = self.order.first_epoch.wrapping_add(epoch as u32);
+        Moment { seed: self.model.network.seed, epoch, first: (batch * self.fit.batch) as u32 }
+    }
+
     /// The sums of the epoch so far; the error that names the layer if a loss wasn't finite.
     pub async fn read(&mut self) -> Result<Sums> {
         match TRAINING.read(self.model).await? {
@@ -317,9 +340,11 @@ impl<'a> Training<'a> {
             Err(step) => {
                 let at = step.wrapping_sub(self.at.start_step).wrapping_sub(1) as usize;
                 let n_batches = self.order.n_batches();
-                let indices = self.order.epoch(at / n_batches)?.nth(at % n_batches).unwrap_or_default();
+                let (epoch, batch) = (at / n_batches, at % n_batches);
+                let indices = self.order.epoch(epoch)?.nth(batch).unwrap_or_default();
                 let (train, source, fit) = (self.train, self.source, self.fit);
-                Err(self.model.diagnose(train, source, &indices, Mode::Training, step, &*fit.loss).await?)
+                let augmentation = fit.augmentation.as_ref().map(|augmentation| (augmentation, self.moment(epoch, batch)));
+                Err(self.model.diagnose(train, source, &indices, Mode::Training, step, &*fit.loss, augmentation).await?)
             }
         }
     }

@@ -1,7 +1,7 @@
 //! A step of training as one graph: gather the batch, forward, loss, backward, metrics, update.
 
 use super::loss::mean_by_label;
-use super::{Fit, Loss, LossInputs, Metric, Optimizer, Page, Target};
+use super::{Augmentation, Fit, Loss, LossInputs, Metric, Optimizer, Page, Target};
 use crate::data::{Dataset, Targets};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -117,14 +117,16 @@ pub(super) struct Measured {
     values: Option<Value>,
 }
 
-/// Adds a loss, and the sum of the layers' penalties to that of each sample.
-pub(super) fn add_loss(graph: &mut Graph, y: Value, targets: Value, loss: &dyn Loss, penalties: &[Value]) -> Result<Measured> {
+/// Adds a loss, each sample's times its weight, and the sum of the layers' penalties to that of each sample.
+pub(super) fn add_loss(graph: &mut Graph, y: Value, batch: &Batch, loss: &dyn Loss, penalties: &[Value]) -> Result<Measured> {
     graph.set_scope("loss");
+    let targets = batch.targets;
     let ty = graph.type_of(y).clone();
-    let by_class = graph.type_of(targets).dtype == DType::U32;
-    let values = if by_class { None } else { Some(targets) };
+    let by_index = graph.type_of(targets).dtype == DType::U32;
+    let by_class = by_index || batch.mixed;
+    let values = if by_index { None } else { Some(targets) };
     let (target, values) = match loss.target() {
-        Target::Values if by_class => {
+        Target::Values if by_index => {
             let one_hot = add_one_hot(graph, targets, &ty)?;
             (one_hot, Some(one_hot))
         }
@@ -135,21 +137,28 @@ pub(super) fn add_loss(graph: &mut Graph, y: Value, targets: Value, loss: &dyn L
         n => Some(graph.state(&weights_name(n), TensorType::f32([n]))?),
     };
     let mut each = loss.add(graph, &LossInputs { outputs: y, target, weights })?;
+    if let Some(weights) = batch.weights {
+        each = graph.node(Binary::<Mul>::new(), &[each, weights])?;
+    }
     let shape = graph.type_of(each).shape.clone();
     for &penalty in penalties {
         let scalar = graph.node(View::reshape([]), &[penalty])?;
         let all = graph.node(Broadcast { reduction: Reduction::Sum, axes: 0..1, shape: shape.clone() }, &[scalar])?;
         each = graph.node(Binary::<Add>::new(), &[each, all])?;
     }
-    let mut columns = y;
+    let (mut columns, mut labels) = (y, targets);
     let is_class = by_class || loss.target() == Target::Class;
     if by_class && ty.shape.last() == 1 {
         // One output for two classes: class 1 from where it is more likely.
         let value = if loss.takes_logits() { 0.0 } else { 0.5 };
         let half = graph.node(Fill { value, shape: ty.shape.clone() }, &[])?;
         columns = graph.node(Concat { axis: ty.shape.rank() - 1 }, &[half, y])?;
+        if batch.mixed {
+            let half = graph.node(Fill { value: 0.5, shape: ty.shape.clone() }, &[])?;
+            labels = graph.node(Concat { axis: ty.shape.rank() - 1 }, &[half, targets])?;
+        }
     }
-    let correct = if is_class { add_hits(graph, columns, targets, 1)? } else { graph.node(Scale { factor: 0.0 }, &[each])? };
+    let correct = if is_class { add_hits(graph, columns, labels, 1)? } else { graph.node(Scale { factor: 0.0 }, &[each])? };
     Ok(Measured { loss: each, correct, columns, outputs: y, targets, values })
 }
 
@@ -169,6 +178,12 @@ fn add_hits(graph: &mut Graph, columns: Value, targets: Value, k: usize) -> Resu
         _ if rank > 1 => graph.node(Reduce { reduction: Reduction::Mean, axes: 1..rank }, &[hits]),
         _ => Ok(hits),
     }
+}
+
+/// Classes as shares of all of them, which can be mixed.
+pub(super) fn add_shares(graph: &mut Graph, labels: Value, outputs: &Shape) -> Result<Value> {
+    let n = graph.type_of(labels).elements();
+    add_one_hot(graph, labels, &TensorType::f32(outputs.with_batch(n)))
 }
 
 /// Classes as numbers of the shape of the outputs.
@@ -191,9 +206,12 @@ fn weights_name(classes: usize) -> String {
 }
 
 impl Model {
-    /// Fails unless the model can learn from this data set with this loss. Makes what the loss needs on the device.
-    pub(super) async fn prepare(&mut self, data: &Dataset, loss: &dyn Loss) -> Result<()> {
-        self.check_images(data)?;
+    /// Fails unless the model can learn from this data set with this loss, from samples that are changed so. Makes what the loss needs on the device.
+    pub(super) async fn prepare(&mut self, data: &Dataset, loss: &dyn Loss, augmentation: Option<&Augmentation>) -> Result<()> {
+        match augmentation {
+            Some(augmentation) => self.check_augmentation(data, augmentation)?,
+            None => self.check_images(data)?,
+        }
         self.check_outputs(loss)?;
         let (outputs, last) = (self.output_shape().clone(), self.network.last_name().to_string());
         let of_model = |what: &str, got: &dyn ToString, want: &dyn ToString| {
@@ -230,12 +248,34 @@ impl Model {
             }
             self.runtime.set_state(&weights_name(columns), &Tensor::f32([columns], weights.to_vec())?).await?;
         }
-        if loss.target() == Target::Values && data.classes() > 0 {
+        let mixes = augmentation.is_some_and(Augmentation::mixes);
+        if (mixes || loss.target() == Target::Values) && data.classes() > 0 {
             let rows = match columns {
                 1 => vec![0.0, 1.0],
                 c => (0..c * c).map(|i| if i / c == i % c { 1.0 } else { 0.0 }).collect(),
             };
             self.runtime.set_state(&one_hot_name(columns), &Tensor::f32([columns.max(2), columns], rows)?).await?;
+        }
+        Ok(())
+    }
+
+    /// Fails unless samples that are changed so are what the model takes.
+    fn check_augmentation(&self, data: &Dataset, augmentation: &Augmentation) -> Result<()> {
+        let (image, want) = (data.image_shape(), &self.network.input()?.shape);
+        augmentation.check(&image).map_err(|e| e.at("augmentation"))?;
+        let got = augmentation.output_shape(&image);
+        if got != *want {
+            let got = if got == image { got.to_string() } else { format!("{got}, made of {image}") };
+            return Err(Error::invalid("image shape", got, format!("{want}, the model's input")).at(data.name()));
+        }
+        if augmentation.changes_maps() && matches!(data.targets(), Targets::Maps { .. }) {
+            let want = "only colours, noise and cut-outs: classes of pixels don't move along";
+            return Err(
+                Error::invalid("augmentation", "pixels that move, of a data set with a class a pixel", want).at(data.name())
+            );
+        }
+        if self.network.inputs[0].rows.is_some() {
+            return Err(Error::invalid("augmentation", "samples that are numbers of rows", "pictures").at(data.name()));
         }
         Ok(())
     }
@@ -275,7 +315,7 @@ impl Model {
         let hyper = graph.input("hyper", TensorType::f32([HYPER]))?;
         let batch = add_batch(&mut graph)?;
         let (y, mut pages) = self.forward(&mut graph, Mode::Training, batch.images, Some(step))?;
-        let Measured { loss: each, correct, .. } = add_loss(&mut graph, y, batch.targets, loss, pages.penalties())?;
+        let Measured { loss: each, correct, .. } = add_loss(&mut graph, y, &batch, loss, pages.penalties())?;
         let mean = graph.node(Reduce::all(Reduction::Mean, 1), &[each])?;
         let views = pages.trained_views();
         if views.is_empty() {
@@ -319,7 +359,15 @@ impl Model {
         graph.recompute(fit.recompute, outputs);
         let plan = self.device().plan(graph, outputs).map_err(|e| hint(e, n))?;
         let y = keep_loss.then_some(mean);
-        let ports = Ports { data: Some(batch.ports), step: Some(step), hyper: Some(hyper), accumulation, y, ..Ports::default() };
+        let ports = Ports {
+            data: Some(batch.ports),
+            changes: batch.changes,
+            step: Some(step),
+            hyper: Some(hyper),
+            accumulation,
+            y,
+            ..Ports::default()
+        };
         Ok((plan, ports))
     }
 
@@ -452,7 +500,7 @@ impl Model {
         let step = graph.input("step", TensorType::u32([1]))?;
         let batch = add_batch(&mut graph, data, source, n)?;
         let (y, pages) = self.forward(&mut graph, Mode::Inference, batch.images, None)?;
-        let mut measured = add_loss(&mut graph, y, batch.targets, loss, pages.penalties())?;
+        let mut measured = add_loss(&mut graph, y, &batch, loss, pages.penalties())?;
         let shares = match averages_labels(data, loss) {
             true => Some([
                 graph.input("share of the loss", TensorType::f32([1]))?,

@@ -84,7 +84,8 @@ static GRAPH: Kind = kind::<proto::GraphProto>(&[
 ]);
 /// The graph of a model, whose parts stay slices until each is looked at.
 static WHOLE: Kind = Kind { whole: true, ..kind::<Read>(&[(1, &NODE), (5, &TENSOR), (11, &VALUE_INFO), (12, &VALUE_INFO)]) };
-static MODEL: Kind = Kind { whole: true, names: &[2, 3], ..kind::<Read>(&[(7, &WHOLE), (8, &OPSET)]) };
+static METADATA: Kind = Kind { kept: READ.metadata, ..kind::<proto::StringStringEntryProto>(&[]) };
+static MODEL: Kind = Kind { whole: true, names: &[2, 3], ..kind::<Read>(&[(7, &WHOLE), (8, &OPSET), (14, &METADATA)]) };
 
 /// Fails for a file that isn't one of protobuf's, and for one that would take more than its length and 16 MiB beside its own bytes.
 pub(super) fn check(file: &[u8]) -> Result<()> {

@@ -1,6 +1,7 @@
 //! ONNX files (<https://onnx.ai>): networks that other programs wrote, and files of ours that other engines run.
 
 mod array;
+mod card;
 mod element;
 mod export;
 mod guard;
@@ -11,6 +12,7 @@ mod import;
 mod proto;
 
 pub use array::Array;
+pub use card::ModelCard;
 pub use element::Element;
 pub use export::OnnxExport;
 pub use import::{Dimension, Input, NodeInfo, Onnx, Unsupported};

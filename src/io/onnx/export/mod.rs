@@ -6,9 +6,10 @@ mod writer;
 use super::proto::tensor_proto::DataType;
 use super::proto::tensor_shape_proto::{Dimension, dimension};
 use super::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
-    ValueInfoProto, attribute_proto::AttributeType, type_proto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto,
+    TypeProto, ValueInfoProto, attribute_proto::AttributeType, type_proto,
 };
+use super::{ModelCard, card};
 use crate::error::{Error, Result};
 use crate::file;
 use crate::graph::{Graph, Origin};
@@ -31,9 +32,10 @@ const LEAST_OPSET: i64 = 18;
 const LARGEST_FILE: usize = i32::MAX as usize;
 
 /// How a model is written as an ONNX file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct OnnxExport {
     channels_first: bool,
+    card: Option<ModelCard>,
 }
 
 impl OnnxExport {
@@ -46,6 +48,13 @@ impl OnnxExport {
     /// the file, which saves it the transpose.
     pub fn channels_first(mut self) -> Self {
         self.channels_first = true;
+        self
+    }
+
+    /// What the file says of the photos that the network takes and of its classes, in its metadata (`metadata_props`), so that a program that reads it needs
+    /// nothing else.
+    pub fn card(mut self, card: ModelCard) -> Self {
+        self.card = Some(card);
         self
     }
 
@@ -78,7 +87,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Invalid`] for a layer whose op isn't described in ONNX's words ([`Op::interchange`](crate::op::Op::interchange)), which it
-    /// names, and for a file of 2 GiB or more, which ONNX can't have. [`Error::File`], [`Error::Gpu`], [`Error::DeviceLost`].
+    /// names, for a card that isn't this model's, and for a file of 2 GiB or more, which ONNX can't have. [`Error::File`], [`Error::Gpu`], [`Error::DeviceLost`].
     pub fn export_onnx(&mut self, path: impl AsRef<Path>, options: OnnxExport) -> Result<()> {
         file::replace(path.as_ref(), &self.to_onnx(options)?)
     }
@@ -93,6 +102,9 @@ impl Model {
 
     /// [`Model::to_onnx`] for programs that mustn't block.
     pub async fn to_onnx_async(&mut self, options: OnnxExport) -> Result<Vec<u8>> {
+        if let Some(card) = &options.card {
+            card.check_for(self).map_err(|e| e.at("model card"))?;
+        }
         // Before anything is read or copied.
         let bytes: usize = self.weight_shapes().iter().map(|(_, shape)| shape.elements().saturating_mul(4)).sum();
         check_size(bytes)?;
@@ -163,7 +175,14 @@ impl Model {
             initializer: constants.filter_map(|(i, t)| Some(initializer(&names[i], &t.shape, t.constant.as_ref()?))).collect(),
             ..Default::default()
         };
+        let metadata_props = match &options.card {
+            Some(card) => {
+                vec![StringStringEntryProto { key: Some(card::KEY.to_string()), value: Some(card.to_json()?) }]
+            }
+            None => Vec::new(),
+        };
         Ok(ModelProto {
+            metadata_props,
             ir_version: Some(IR_VERSION),
             opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(writer.opset) }],
             producer_name: Some(env!("CARGO_PKG_NAME").to_string()),

@@ -11,6 +11,7 @@ mod rules;
 mod source;
 mod trace;
 
+use super::ModelCard;
 use super::array::Array;
 use super::element::Element;
 use crate::device::Device;
@@ -159,6 +160,14 @@ impl Onnx {
     /// The program that wrote the file.
     pub fn producer(&self) -> &str {
         &self.source.producer
+    }
+
+    /// What the file says of the photos that the network takes and of its classes; none if it says nothing, as files of other programs.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a card that this version can't read or that makes no sense, with what is wrong.
+    pub fn card(&self) -> Result<Option<ModelCard>> {
+        self.source.card.as_deref().map(ModelCard::from_json).transpose()
     }
 
     /// Numbers that the file has as weights and other constants.

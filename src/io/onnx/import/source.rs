@@ -1,10 +1,11 @@
 //! What an ONNX file says, checked: nodes in an order of execution, with names resolved.
 
 use super::super::array::{Array, dimensions};
+use super::super::card;
 use super::super::element::Element;
 use super::super::guard;
 use super::super::proto::{
-    NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto,
+    NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, ValueInfoProto, tensor_shape_proto::dimension, type_proto,
 };
 use super::attributes::{Attribute, Attributes};
 use crate::error::{Error, Result};
@@ -27,6 +28,9 @@ pub(in super::super) struct Read {
     graph: Option<ReadGraph>,
     #[prost(message, repeated, tag = "8")]
     opset_import: Vec<OperatorSetIdProto>,
+    /// Each a [`StringStringEntryProto`].
+    #[prost(bytes = "bytes", repeated, tag = "14")]
+    metadata_props: Vec<Bytes>,
 }
 
 /// Its graph, of which each part is decoded when its turn has come, and dropped: decoded ones are many times larger.
@@ -61,6 +65,7 @@ pub(in super::super) struct Kept {
     pub dimension: usize,
     pub name: usize,
     pub opset: usize,
+    pub metadata: usize,
 }
 
 /// A slice of the file in a vector that grows, and where it is counted from.
@@ -82,6 +87,7 @@ pub(in super::super) const READ: Kept = Kept {
         + 2 * size_of::<Arc<str>>()
         + 4 * size_of::<(TensorId, TensorId)>(),
     opset: 2 * size_of::<OperatorSetIdProto>() + 2 * size_of::<(String, i64)>(),
+    metadata: PART,
 };
 
 /// A tensor of a file, by its place among all names.
@@ -145,6 +151,8 @@ pub(super) struct Source {
     pub opsets: BTreeMap<String, i64>,
     pub ir_version: i64,
     pub producer: String,
+    /// The text of its model card.
+    pub card: Option<String>,
 }
 
 impl Source {
@@ -172,6 +180,12 @@ impl Source {
         if source.opsets.is_empty() {
             // Files of before IR version 3 have none.
             source.opsets.insert(String::new(), 1);
+        }
+        for (i, entry) in model.metadata_props.into_iter().enumerate() {
+            let entry: StringStringEntryProto = decoded("metadata entry", i, entry)?;
+            if entry.key.as_deref() == Some(card::KEY) && source.card.is_none() {
+                source.card = entry.value;
+            }
         }
         source.graph(graph, folder)?;
         Ok(source)
