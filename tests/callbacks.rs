@@ -222,34 +222,36 @@ fn records(path: &std::path::Path) -> Vec<Vec<u8>> {
     records
 }
 
-/// Python's `tensorboard` package reads them: checked by hand, since CI has none. Here: frames, tags and steps.
+/// Frames, tags and steps. Python's `tensorboard` package (2.21) was seen to read the files, and to leave out what the run went back behind.
 #[cfg(feature = "tensorboard")]
 #[test]
 fn event_files() {
     let (train, test) = shapes(37).split_at(22).unwrap();
     let folder = Scratch::new();
     let board = || striate::train::TensorBoard::in_folder(folder.join("board"));
-    let fit =
-        |epochs| silent(epochs).validate(&test).callback(board()).checkpoints(Checkpoints::in_folder(folder.join("checkpoints")));
-    cpu().fit(&train, fit(2)).unwrap();
-    cpu().fit(&train, fit(3).resume(Resume::Latest)).unwrap();
+    let checkpoints = || Checkpoints::in_folder(folder.join("checkpoints")).every_steps(4);
+    let fit = || silent(3).validate(&test).callback(board()).checkpoints(checkpoints());
+    // After two epochs of three steps, back to the fourth step.
+    let died = cpu().fit(&train, fit().on_step(|at| if at.step == 8 { Err(Error::invalid("step", 8, 7)) } else { Ok(()) }));
+    assert!(died.is_err());
+    cpu().fit(&train, fit().resume(Resume::Latest)).unwrap();
     for (name, tags) in [("train", &["loss", "accuracy", "learning_rate"][..]), ("validation", &["loss", "accuracy"])] {
         let mut files: Vec<_> = std::fs::read_dir(folder.join("board").join(name)).unwrap().map(|e| e.unwrap().path()).collect();
         files.sort();
         assert_eq!(files.len(), 2);
         let [first, second] = [records(&files[0]), records(&files[1])];
-        // Version and two epochs; version, the mark of a new session, and the third epoch.
-        assert_eq!((first.len(), second.len()), (3, 3));
+        // Version and two epochs; version, the mark of a new session, and the second and third epochs.
+        assert_eq!((first.len(), second.len()), (3, 4));
         assert!(first[0].ends_with(b"brain.Event:2") && second[0].ends_with(b"brain.Event:2"));
-        for (record, step) in [(&first[1], 3), (&first[2], 6), (&second[2], 9)] {
+        for (record, step) in [(&first[1], 3), (&first[2], 6), (&second[2], 6), (&second[3], 9)] {
             // Field 1 is a double, field 2 the step.
             assert_eq!(record[9..11], [2 << 3, step], "{name}");
             for tag in tags {
                 assert!(record.windows(tag.len()).any(|w| w == tag.as_bytes()), "{name}: {tag}");
             }
         }
-        // Step 7 on doesn't count any more; field 7 says that a session starts.
-        assert_eq!(second[1][9..], [2 << 3, 7, 7 << 3 | 2, 2, 1 << 3, 1]);
+        // What came after the fourth step doesn't count any more; field 7 says that a session starts.
+        assert_eq!(second[1][9..], [2 << 3, 5, 7 << 3 | 2, 2, 1 << 3, 1]);
     }
 }
 

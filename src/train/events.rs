@@ -7,7 +7,7 @@ use super::run::Training;
 use super::saved::{Saved, encode_weights};
 use super::state;
 use super::step::TRAINING;
-use super::{EarlyStopping, Monitor, Validation};
+use super::{Monitor, Validation};
 use crate::error::{Error, Result};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -189,11 +189,16 @@ impl Training<'_> {
         self.written = Some((position.epoch, position.batch));
         self.at = position;
         self.at.history.first_step_seconds = 0.0;
-        (self.watch, self.best) = (watch, best);
-        if fit.early_stopping.is_some_and(|early: EarlyStopping| early.restore_best) {
-            self.best_tensors = best_tensors;
+        self.best = best;
+        if let Some(early) = &fit.early_stopping
+            && let Some(watch) = early.taken_over(watch)
+        {
+            self.watch = watch;
+            self.stop = early.is_over(&watch);
+            if early.restore_best {
+                self.best_tensors = best_tensors;
+            }
         }
-        self.stop = fit.early_stopping.is_some_and(|early| early.is_over(&self.watch));
         let mut states = callbacks;
         for callback in &fit.callbacks {
             let mut callback = callback.lock();
@@ -202,8 +207,8 @@ impl Training<'_> {
             }
         }
         self.resumed = true;
-        let (epoch, step) = (self.at.epoch + 1, self.at.history.steps);
-        self.reporter.note(&format!("going on from {}: epoch {epoch}, after step {step}", path.display()));
+        let (epoch, n, step) = (self.at.epoch, fit.epochs, self.at.history.steps);
+        self.reporter.note(&format!("going on from {}: {epoch} of {n} epochs are through, {step} steps", path.display()));
         Ok(())
     }
 }

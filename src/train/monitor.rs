@@ -154,6 +154,11 @@ impl EarlyStopping {
         Err(Error::invalid("least change of early stopping", self.min_delta, "0 or a positive number"))
     }
 
+    /// What another run has seen, if it looked at the same.
+    pub(super) fn taken_over(&self, watch: Watch) -> Option<Watch> {
+        (watch.record.monitor == self.monitor).then_some(watch)
+    }
+
     /// Whether the monitor has been no better for long enough.
     pub(super) fn is_over(&self, watch: &Watch) -> bool {
         watch.times > 1 && watch.waited > 0 && watch.waited >= self.patience
