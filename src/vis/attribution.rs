@@ -183,7 +183,8 @@ pub fn saliency(model: &mut Model, photo: &Photo, explain: &Explain) -> Result<R
     Panels { photo, explain, found: &found, kind: "Saliency", how, top, smooth }.draw()
 }
 
-/// A photo with its [`grad_cam_map`] over it as heat, and the heat alone.
+/// A photo with its [`grad_cam_map`] over it as heat, and the heat alone. It is made for networks that end in a mean over all places; in one that is flattened
+/// before a dense layer each place has weights of its own, which a mean over the places loses.
 ///
 /// ```no_run
 /// # use striate::{Device, Result, Tensor, io::onnx::Onnx, vis::{self, Explain, Photo}};
