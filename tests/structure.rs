@@ -126,7 +126,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("data", &["error", "tensor", "random"]),
     ("selftest", &["error", "tensor", "random", "op", "ops", "graph", "device"]),
     ("nn", &["error", "tensor", "random", "op", "ops", "graph", "device", "data"]),
-    ("train", &["error", "tensor", "random", "op", "ops", "graph", "device", "data", "nn"]),
+    ("train", &["error", "file", "tensor", "random", "op", "ops", "graph", "device", "data", "nn", "io"]),
     ("zoo", &["error", "tensor", "random", "op", "ops", "graph", "device", "nn"]),
     ("io", &["error", "file", "tensor", "random", "op", "ops", "graph", "device", "data", "nn", "zoo"]),
     ("vis", &["error", "file", "tensor", "random", "op", "ops", "graph", "device", "data", "nn", "train"]),

@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::shapes::shapes;
 use common::{devices, gpu};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use striate::device::{GpuOptions, GpuStats};
 use striate::graph::{Memory, StorageKind};
 use striate::nn::{Conv2d, Init, Model, Net, Sequential};
 use striate::train::{Adadelta, Adam, Fit, MeanSquaredError, Optimizer, Progress, Recompute, Schedule, Sgd, SoftmaxCrossEntropy};
-use striate::{Device, Seed, Tensor, op};
+use striate::{Device, Seed, Tensor};
 
 const STEPS: usize = 10;
 const BATCH: usize = 32;
@@ -91,19 +92,6 @@ fn ten_losses_on_the_cpu() {
 fn ten_losses_on_the_gpu() {
     let Some(device) = gpu("ten losses", GpuOptions::from_env()) else { return };
     compare_with_pytorch(&device);
-}
-
-/// Images of 6 by 6 with 3 classes: class 0 bright on the left, 1 on the right, 2 below, with noise.
-fn shapes(n: usize) -> Dataset {
-    let noise = op::sample::normal(5, [n * 36]);
-    let noise = noise.as_f32().unwrap();
-    let pixel = |i: usize| {
-        let (class, row, column) = (i / 36 % 3, i % 36 / 6, i % 6);
-        let bright = [column < 3, column >= 3, row >= 3][class];
-        0.3 * noise[i] + if bright { 1.0 } else { 0.0 }
-    };
-    let images = Tensor::f32([n, 6, 6, 1], (0..n * 36).map(pixel).collect()).unwrap();
-    Dataset::new(images, (0..n as u32).map(|i| i % 3).collect(), 3).unwrap().named("shapes")
 }
 
 fn small() -> Sequential {

@@ -427,6 +427,8 @@ fn epochs(n: usize, val: bool, accuracy: bool) -> History {
             accuracy: if accuracy { 1.0 - 0.9 * (-t / 7.0).exp() } else { f64::NAN },
             val_loss: val.then_some(2.2 * (-t / 8.0).exp() + 0.25 + 0.008 * t + wave),
             val_accuracy: (val && accuracy).then_some(0.93 - 0.8 * (-t / 6.0).exp() - 0.001 * t + wave / 4.0),
+            step: i as u64 + 1,
+            learning_rate: 0.001,
             seconds: 1.0,
             images_per_second: 1.0,
             learning_rate: 0.001,

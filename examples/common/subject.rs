@@ -1,5 +1,8 @@
 //! Networks of ONNX files that are shown photos: what the examples `classify`, `predict` and `explain` share.
 
+// Each example is a crate of its own and uses a part of this one.
+#![allow(dead_code)]
+
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use image::imageops::{self, FilterType};
@@ -10,7 +13,7 @@ use striate::nn::Model;
 use striate::{Device, Tensor};
 
 /// How photos come to a network whose file doesn't say it.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct PhotoOptions {
     /// Names of the classes, one a line
     #[arg(long, value_name = "FILE")]

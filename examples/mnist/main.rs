@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use striate::data::{self, Dataset};
 use striate::nn::Model;
-use striate::train::{Adadelta, Adam, Fit, History, Schedule, Score, Sgd};
+use striate::train::{Adadelta, Adam, Checkpoints, Fit, History, Resume, Schedule, Score, Sgd};
 use striate::{Device, Seed};
 #[cfg(feature = "onnx")]
 use striate::{
@@ -70,6 +70,12 @@ struct Args {
     #[cfg(feature = "onnx")]
     #[arg(long, value_name = "FILE")]
     onnx: Option<PathBuf>,
+    /// Write a checkpoint to this folder after each epoch, and at Ctrl-C.
+    #[arg(long, value_name = "DIR")]
+    checkpoints: Option<PathBuf>,
+    /// Go on from the latest checkpoint in the folder of --checkpoints, if it has one.
+    #[arg(long, requires = "checkpoints")]
+    resume: bool,
     /// Print a line of JSON at the end.
     #[arg(long)]
     json: bool,
@@ -135,6 +141,9 @@ fn main() -> Result<()> {
     let score = model.evaluate(&test)?;
     if history.stopped {
         println!("\nStopped by Ctrl-C; this is what was learned so far.");
+        if let Some(folder) = &args.checkpoints {
+            println!("--checkpoints {} --resume goes on from here.", folder.display());
+        }
     }
     println!("\nTest accuracy {:.2}%, loss {:.4}.\n", 100.0 * score.accuracy, score.loss);
     digits::show(&mut model, &test)?;
@@ -167,6 +176,11 @@ fn settings(args: &Args, test: &Dataset) -> Result<Fit> {
     })?;
     let recipe = Recipe::of(args.model);
     let fit = Fit::epochs(args.epochs).batch(args.batch.unwrap_or(recipe.batch)).validate(test).stop_flag(stop);
+    let fit = match &args.checkpoints {
+        Some(folder) => fit.checkpoints(Checkpoints::in_folder(folder)),
+        None => fit,
+    };
+    let fit = fit.resume(if args.resume { Resume::Latest } else { Resume::Never });
     let fit = match args.schedule.unwrap_or(recipe.schedule) {
         Decay::Constant => fit,
         Decay::Cosine => fit.schedule(Schedule::Cosine { last: 0.0 }),

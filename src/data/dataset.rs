@@ -275,6 +275,11 @@ impl Dataset {
         self.classes() > 0
     }
 
+    /// Whether the images are bytes.
+    pub(crate) fn has_bytes(&self) -> bool {
+        self.image_type().dtype == DType::U8
+    }
+
     /// Type of the targets of `n` samples.
     pub(crate) fn target_type(&self, n: usize) -> TensorType {
         let of = |dtype, tensor: &Tensor| TensorType::new(dtype, Shape::from(&tensor.shape().dims()[1..]).with_batch(n));

@@ -4,7 +4,7 @@
 #[cfg(feature = "onnx")]
 pub mod onnx;
 mod pytorch;
-mod safetensors;
+pub(crate) mod safetensors;
 
 #[cfg(feature = "onnx")]
 pub use self::onnx::{ModelCard, OnnxExport};

@@ -44,7 +44,7 @@ pub(super) struct Resident {
 }
 
 /// A batch of samples in a graph.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Batch {
     /// f32, `[n, ..]`, normalised.
     pub images: Value,
@@ -54,6 +54,10 @@ pub(crate) struct Batch {
     pub weights: Option<Value>,
     /// What a run is fed.
     pub ports: DataPorts,
+    /// Inputs of what changes the samples on their way.
+    pub changes: Vec<Value>,
+    /// Whether the targets are shares of classes, f32 `[n, classes]`, that samples were mixed by.
+    pub mixed: bool,
 }
 
 /// Inputs of a program through which samples come.
@@ -72,13 +76,35 @@ pub(crate) struct DataPorts {
 /// Adds the inputs, and the nodes that gather a batch of `n` and normalise it.
 pub(crate) fn add_batch(graph: &mut Graph, data: &Dataset, source: Source, n: usize) -> Result<Batch> {
     graph.set_scope("input");
-    let one_of = |numbers: &[f32]| numbers.iter().all(|v| v == &numbers[0]).then(|| numbers[0]);
     // The same numbers for all channels cost nothing where bytes become numbers anyway.
     let gather = match (one_of(data.scale()), one_of(data.offset())) {
-        (Some(scale), Some(offset)) => Some(GatherRows { scale, offset }),
-        _ => None,
+        (Some(scale), Some(offset)) => GatherRows { scale, offset },
+        _ => return add_changed_batch(graph, data, source, n, |_, _| Ok(())),
     };
-    let rows = gather.unwrap_or_default();
+    add_samples(graph, data, source, n, gather)
+}
+
+/// [`add_batch`] with a change of the batch before it is normalised, when images are numbers as the data set stores them.
+pub(crate) fn add_changed_batch(
+    graph: &mut Graph,
+    data: &Dataset,
+    source: Source,
+    n: usize,
+    change: impl FnOnce(&mut Graph, &mut Batch) -> Result<()>,
+) -> Result<Batch> {
+    graph.set_scope("input");
+    let mut batch = add_samples(graph, data, source, n, GatherRows::default())?;
+    change(graph, &mut batch)?;
+    batch.images = add_normalisation(graph, batch.images, data)?;
+    Ok(batch)
+}
+
+/// The number that all of these are.
+fn one_of(numbers: &[f32]) -> Option<f32> {
+    numbers.iter().all(|v| v == &numbers[0]).then(|| numbers[0])
+}
+
+fn add_samples(graph: &mut Graph, data: &Dataset, source: Source, n: usize, rows: GatherRows) -> Result<Batch> {
     let mut ports = DataPorts::default();
     let (images, targets) = match source {
         Source::Resident(slot) => {
@@ -104,11 +130,10 @@ pub(crate) fn add_batch(graph: &mut Graph, data: &Dataset, source: Source, n: us
             }
         }
     };
-    let images = if gather.is_some() { images } else { add_normalisation(graph, images, data)? };
     if data.weights().is_some() {
         ports.weights = Some(graph.input("weights", TensorType::f32([n]))?);
     }
-    Ok(Batch { images, targets, weights: ports.weights, ports })
+    Ok(Batch { images, targets, weights: ports.weights, ports, changes: Vec::new(), mixed: false })
 }
 
 /// Adds `x * scale + offset` with the data set's numbers for each channel.
@@ -126,7 +151,7 @@ pub(crate) fn add_host_batch(graph: &mut Graph, shape: &Shape, targets: TensorTy
     let images = graph.input("images", TensorType::f32(shape.with_batch(n)))?;
     let targets = graph.input("targets", targets)?;
     let ports = DataPorts { images: Some(images), targets: Some(targets), ..DataPorts::default() };
-    Ok(Batch { images, targets, weights: None, ports })
+    Ok(Batch { images, targets, weights: None, ports, changes: Vec::new(), mixed: false })
 }
 
 impl DataPorts {

@@ -56,6 +56,8 @@ pub(crate) struct Ports {
     pub inputs: Vec<Value>,
     /// Samples of a data set.
     pub data: Option<DataPorts>,
+    /// What samples are changed by on their way.
+    pub changes: Vec<Value>,
     /// Number of the training step, u32 `[1]`.
     pub step: Option<Value>,
     /// Learning rate and what else an optimizer changes from step to step, f32 `[6]`.
@@ -94,7 +96,8 @@ impl Model {
             summary,
             programs: HashMap::new(),
             resident: Vec::new(),
-            largest_batch: 256,
+            // On the CPU more samples at once gain nothing from 32 on, and leave the caches.
+            largest_batch: if device.profile().is_some() { 256 } else { 32 },
             loader_threads: default_threads(),
             trained: Trained::default(),
         };
@@ -201,6 +204,11 @@ impl Model {
         let program = Program { id: self.runtime.load(plan).await?, ports };
         self.programs.insert(key, program.clone());
         Ok(program)
+    }
+
+    /// Whether there is a program with this key.
+    pub(crate) fn has_program(&self, key: &str) -> bool {
+        self.programs.contains_key(key)
     }
 
     /// Runs a program, leaving out the feeds that it has no use for.

@@ -184,6 +184,11 @@ impl Network {
         self.outputs.iter().map(|&source| names.free(self.name_of(source))).collect()
     }
 
+    /// Names of the layers, and whether each is trained, in an order of execution.
+    pub fn layer_names(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.layers.iter().map(|layer| (layer.name.as_str(), layer.trainable))
+    }
+
     /// Name of the layer that the first output comes from.
     pub fn last_name(&self) -> &str {
         self.name_of(self.outputs[0])

@@ -134,6 +134,15 @@ impl Parameter {
         }
     }
 
+    /// The parameter's values from their places, as [`Parameter::fill`] puts them there.
+    pub fn values(&self, pages: &[Vec<f32>]) -> Result<Tensor> {
+        let mut values = Vec::with_capacity(self.shape.elements());
+        for piece in &self.pieces {
+            values.extend_from_slice(&pages[piece.page][piece.offset..][..piece.shape.elements()]);
+        }
+        Tensor::f32(self.shape.clone(), values)
+    }
+
     /// The layer's part of the name.
     pub fn layer(&self) -> &str {
         self.name.rsplit_once('/').map_or(&self.name, |(layer, _)| layer)

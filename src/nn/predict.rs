@@ -18,7 +18,7 @@ impl Model {
     /// a class that softmax has not been applied to.
     ///
     /// Images are taken as they are: those of a network that was trained on a [`Dataset`] must be normalised as that was;
-    /// [`Model::predict_dataset`] does so itself. A run takes at most 256 images; for fewer the next power of two, so that a model keeps
+    /// [`Model::predict_dataset`] does so itself. A run takes at most 256 images (on the CPU 32); for fewer the next power of two, so that a model keeps
     /// few programs. The last bits of an output may depend on how many images it is predicted with.
     ///
     /// # Errors

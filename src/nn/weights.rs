@@ -3,7 +3,6 @@
 use super::Model;
 use super::net::Net;
 use super::network::Network;
-use super::parameters::Parameter;
 use crate::error::{Error, Result};
 use crate::tensor::{Shape, Tensor, TensorType};
 use std::collections::HashMap;
@@ -64,14 +63,7 @@ impl Model {
     /// [`Model::weights`] for programs that mustn't block.
     pub async fn weights_async(&mut self) -> Result<Vec<(String, Tensor)>> {
         let pages = self.read_pages().await?;
-        let read = |p: &Parameter| {
-            let mut values = Vec::with_capacity(p.shape.elements());
-            for piece in &p.pieces {
-                values.extend_from_slice(&pages[piece.page][piece.offset..][..piece.shape.elements()]);
-            }
-            Ok((p.name.clone(), Tensor::f32(p.shape.clone(), values)?))
-        };
-        self.layout.parameters.iter().map(read).collect()
+        self.layout.parameters.iter().map(|p| Ok((p.name.clone(), p.values(&pages)?))).collect()
     }
 
     async fn read_pages(&mut self) -> Result<Vec<Vec<f32>>> {

@@ -28,6 +28,7 @@ macro_rules! ops {
 ops! {
     accuracy,
     argmax,
+    augment,
     avg_pool2d,
     batch_norm,
     binary,
@@ -50,6 +51,7 @@ ops! {
     lp_pool2d,
     matmul,
     max_pool2d,
+    mix,
     pack,
     reduce,
     resample2d,

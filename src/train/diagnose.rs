@@ -1,11 +1,12 @@
 //! Where a NaN or an infinity came from.
 
 use super::Loss;
+use super::augment::{Augmentation, Moment, add_training_batch};
 use super::step::add_loss;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Plan};
-use crate::nn::feed::{Source, add_batch};
+use crate::nn::feed::Source;
 use crate::nn::feeder::Samples;
 use crate::nn::model::Ports;
 use crate::nn::{Mode, Model};
@@ -29,18 +30,23 @@ impl Model {
         mode: Mode,
         step: u32,
         loss: &dyn Loss,
+        augmentation: Option<(&Augmentation, Moment)>,
     ) -> Result<Error> {
         let found = |layer: String, what: &str| Error::NonFinite { layer, what: what.to_string(), step: u64::from(step) };
         if let Some(layer) = self.non_finite_parameters().await? {
             return Ok(found(layer, "parameters"));
         }
         let n = indices.len();
-        let key = format!("diagnose {n}, {mode:?}, {loss:?}, {}", source.key(data));
-        let program = self.program(key, |model| model.plan_diagnosis(n, data, source, mode, loss)).await?;
+        let change = augmentation.map(|(augmentation, _)| augmentation);
+        let key = format!("diagnose {n}, {mode:?}, {loss:?}, {}, {change:?}", source.key(data));
+        let program = self.program(key, |model| model.plan_diagnosis(n, data, source, mode, loss, change)).await?;
         let (Some(ports), Some(step_port)) = (program.ports.data, program.ports.step) else {
             unreachable!("plan_diagnosis sets both")
         };
-        let mut feeds = ports.feeds(data, Samples::of(data, source, indices.to_vec())?)?;
+        let samples = Samples::of(data, source, indices.to_vec())?;
+        let drawn = augmentation.map(|(augmentation, at)| augmentation.draw_batch(data, &samples, at)).transpose()?;
+        let mut feeds = ports.feeds(data, samples)?;
+        feeds.extend(program.ports.changes.iter().copied().zip(drawn.into_iter().flatten()));
         feeds.push((step_port, Tensor::u32([1], vec![step])?));
         let used = self.used(&program, &feeds);
         let mut first: Option<String> = None;
@@ -58,14 +64,22 @@ impl Model {
     }
 
     /// Forward and loss with every layer's output to be seen: nothing is fused.
-    fn plan_diagnosis(&self, n: usize, data: &Dataset, source: Source, mode: Mode, loss: &dyn Loss) -> Result<(Plan, Ports)> {
+    fn plan_diagnosis(
+        &self,
+        n: usize,
+        data: &Dataset,
+        source: Source,
+        mode: Mode,
+        loss: &dyn Loss,
+        augmentation: Option<&Augmentation>,
+    ) -> Result<(Plan, Ports)> {
         let mut graph = Graph::new();
         let step = graph.input("step", TensorType::u32([1]))?;
-        let batch = add_batch(&mut graph, data, source, n)?;
+        let batch = add_training_batch(&mut graph, data, source, n, augmentation, self.output_shape())?;
         let (y, pages) = self.forward(&mut graph, mode, batch.images, (mode == Mode::Training).then_some(step))?;
         let each = add_loss(&mut graph, y, &batch, loss, pages.penalties())?.loss;
         let plan = self.device().plan(graph, &[each])?;
-        Ok((plan, Ports { data: Some(batch.ports), step: Some(step), ..Ports::default() }))
+        Ok((plan, Ports { data: Some(batch.ports), changes: batch.changes, step: Some(step), ..Ports::default() }))
     }
 }
 

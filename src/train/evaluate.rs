@@ -51,7 +51,7 @@ impl Model {
     /// [`Model::evaluate_metrics`] for programs that mustn't block.
     pub async fn evaluate_metrics_async(&mut self, data: &Dataset, loss: &dyn Loss, metrics: &[Metric]) -> Result<Score> {
         loss.check()?;
-        self.prepare(data, loss).await?;
+        self.prepare(data, loss, None).await?;
         if data.classes() == 0
             && let Some(metric) = metrics.iter().find(|m| **m != Metric::MeanAbsoluteError)
         {
@@ -107,7 +107,7 @@ impl Model {
             Err(run) => {
                 let indices: Vec<u32> = runs[run as usize].clone().map(|i| i as u32).collect();
                 let step = self.trained.steps;
-                return Err(self.diagnose(data, source, &indices, Mode::Inference, step, loss).await?);
+                return Err(self.diagnose(data, source, &indices, Mode::Inference, step, loss, None).await?);
             }
         };
         let share = |sum: f32| f64::from(sum) / n as f64;

@@ -1,7 +1,8 @@
 //! What to train with, and what comes of it.
 
+use super::callback::{Callback, Context, OnEpoch, OnStep, Shared};
 use super::optimizer::{Adam, Optimizer};
-use super::{Loss, Progress, Schedule, SoftmaxCrossEntropy};
+use super::{Augmentation, Checkpoints, EarlyStopping, Loss, Progress, Resume, Schedule, SoftmaxCrossEntropy};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::graph::Recompute;
@@ -27,6 +28,7 @@ pub struct Fit {
     pub(super) loss: Arc<dyn Loss>,
     pub(super) validation: Option<Dataset>,
     pub(super) shuffle: bool,
+    pub(super) augmentation: Option<Augmentation>,
     pub(super) progress: Progress,
     pub(super) stop_flag: Option<Arc<AtomicBool>>,
     pub(super) step_losses: bool,
@@ -37,6 +39,11 @@ pub struct Fit {
     pub(super) average: Option<f64>,
     pub(super) decay_weights_only: bool,
     pub(super) loader_threads: Option<usize>,
+    pub(super) validate_every: Option<u64>,
+    pub(super) early_stopping: Option<EarlyStopping>,
+    pub(super) checkpoints: Option<Checkpoints>,
+    pub(super) resume: Resume,
+    pub(super) callbacks: Vec<Shared>,
 }
 
 impl Fit {
@@ -51,6 +58,7 @@ impl Fit {
             loss: Arc::new(SoftmaxCrossEntropy::default()),
             validation: None,
             shuffle: true,
+            augmentation: None,
             progress: Progress::Auto,
             stop_flag: None,
             step_losses: false,
@@ -61,6 +69,11 @@ impl Fit {
             average: None,
             decay_weights_only: false,
             loader_threads: None,
+            validate_every: None,
+            early_stopping: None,
+            checkpoints: None,
+            resume: Resume::Never,
+            callbacks: Vec::new(),
         }
     }
 
@@ -135,9 +148,62 @@ impl Fit {
         self
     }
 
+    /// Evaluates on [`Fit::validate`]'s data set also in the midst of epochs, after every so many steps of the whole training:
+    /// [`History::validations`].
+    pub fn validate_every(mut self, steps: u64) -> Fit {
+        self.validate_every = Some(steps);
+        self
+    }
+
+    /// Ends training when it doesn't get better any more.
+    pub fn early_stopping(mut self, early_stopping: EarlyStopping) -> Fit {
+        self.early_stopping = Some(early_stopping);
+        self
+    }
+
+    /// Writes checkpoints, from which [`Fit::resume`] can go on.
+    pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Fit {
+        self.checkpoints = Some(checkpoints);
+        self
+    }
+
+    /// Whether training goes on from a checkpoint in the folder of [`Fit::checkpoints`]; [`Resume::Never`] by default. Then `fit` sets the
+    /// model to what it was, whatever it is now, and training comes to the same bits as if it had never been interrupted, on the same
+    /// device and with the same data.
+    ///
+    /// The network, its seed, the number and classes of the training samples and all settings that the bits depend on must be those of the
+    /// run that wrote the checkpoint. Other settings may change: validation, callbacks, early stopping, progress, recomputation; and the
+    /// number of epochs, unless the schedule's factor depends on it.
+    pub fn resume(mut self, resume: Resume) -> Fit {
+        self.resume = resume;
+        self
+    }
+
+    /// Calls this in the midst of training, after those that were given before. The clones of this `Fit` share it.
+    pub fn callback(mut self, callback: impl Callback + 'static) -> Fit {
+        self.callbacks.push(Shared::new(callback));
+        self
+    }
+
+    /// Calls a function after each step: [`Callback::on_step`].
+    pub fn on_step(self, f: impl FnMut(&mut Context<'_>) -> Result<()> + Send + 'static) -> Fit {
+        self.callback(OnStep(f))
+    }
+
+    /// Calls a function after each epoch that is through: [`Callback::on_epoch`].
+    pub fn on_epoch(self, f: impl FnMut(&mut Context<'_>, &Epoch) -> Result<()> + Send + 'static) -> Fit {
+        self.callback(OnEpoch(f))
+    }
+
     /// Whether each epoch has an order of its own, drawn from the model's seed and the number of the epoch.
     pub fn shuffle(mut self, shuffle: bool) -> Fit {
         self.shuffle = shuffle;
+        self
+    }
+
+    /// Changes training pictures at random, each epoch anew.
+    pub fn augment(mut self, augmentation: Augmentation) -> Fit {
+        self.augmentation = Some(augmentation);
         self
     }
 
@@ -167,14 +233,36 @@ impl Fit {
 
     /// All settings that a step's program depends on, as text.
     pub(super) fn key(&self) -> String {
-        let Fit { loss, recompute, step_losses, clip_norm, clip_value, average, decay_weights_only, .. } = self;
+        let Fit { loss, recompute, step_losses, clip_norm, clip_value, average, decay_weights_only, augmentation, .. } = self;
         let clip = (clip_norm, clip_value);
         let accumulates = self.accumulate > 1;
         let optimizer = self.optimizer.key();
         format!(
             "{optimizer}, {loss:?}, {recompute:?}, loss kept {step_losses}, clip {clip:?}, accumulate {accumulates}, \
-             average {average:?}, decay weights only {decay_weights_only}"
+             average {average:?}, decay weights only {decay_weights_only}, {augmentation:?}"
         )
+    }
+
+    /// The settings that the bits of training depend on, by name.
+    pub(super) fn settings(&self) -> Vec<(&'static str, String)> {
+        let schedule = match self.schedule.depends_on_length() {
+            true => format!("{:?} over {} epochs", self.schedule, self.epochs),
+            false => format!("{:?}", self.schedule),
+        };
+        vec![
+            ("optimizer", format!("{}, {}", self.optimizer.name(), self.optimizer.key())),
+            ("learning rate", format!("{:?}", self.optimizer.learning_rate())),
+            ("schedule", schedule),
+            ("batch size", self.batch.to_string()),
+            ("loss", format!("{:?}", self.loss)),
+            ("shuffle", self.shuffle.to_string()),
+            ("augmentation", format!("{:?}", self.augmentation)),
+            ("norm to clip to", format!("{:?}", self.clip_norm)),
+            ("value to clip to", format!("{:?}", self.clip_value)),
+            ("batches to accumulate", self.accumulate.to_string()),
+            ("decay of the average", format!("{:?}", self.average)),
+            ("decay of weights only", self.decay_weights_only.to_string()),
+        ]
     }
 
     /// The step's numbers for an update by the optimizer's rule; nothing is updated unless `applied`.
@@ -206,6 +294,24 @@ impl Fit {
         if let Some(decay) = self.average.filter(|d| !(0.0..1.0).contains(d)) {
             return Err(Error::invalid("decay of the average", decay, "0 to less than 1"));
         }
+        if self.validate_every == Some(0) {
+            return Err(Error::invalid("steps between validations", 0, "at least 1"));
+        }
+        if let Some(early_stopping) = &self.early_stopping {
+            early_stopping.check()?;
+        }
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.check()?;
+        }
+        let monitors = [self.early_stopping.map(|e| e.monitor), self.checkpoints.as_ref().and_then(|c| c.best)];
+        let monitor = monitors.into_iter().flatten().find(|monitor| monitor.needs_validation());
+        let validating = [monitor.map(|m| format!("{m:?}")), self.validate_every.map(|n| format!("every {n} steps"))];
+        if let (None, Some(what)) = (&self.validation, validating.into_iter().flatten().next()) {
+            return Err(Error::invalid("validation", what, "a data set for it: `Fit::validate`"));
+        }
+        if self.resume != Resume::Never && self.checkpoints.is_none() {
+            return Err(Error::invalid("resume", format!("{:?}", self.resume), "a folder of checkpoints: `Fit::checkpoints`"));
+        }
         self.schedule.check()?;
         self.loss.check()
     }
@@ -216,19 +322,38 @@ impl Fit {
 pub struct History {
     /// The epochs in order. Where training was stopped within one, that is the last.
     pub epochs: Vec<Epoch>,
-    /// Steps made.
+    /// The evaluations of the validation set, in order: after each epoch, and those that [`Fit::validate_every`] asked for.
+    pub validations: Vec<Validation>,
+    /// Steps made, also those before a checkpoint that training went on from.
     pub steps: u64,
     /// Seconds from the call of `fit` to the end of its first step: planning, kernels, memory, data, and the step itself.
     pub first_step_seconds: f64,
-    /// Whether the stop flag ended it.
+    /// Whether the stop flag, early stopping or a callback ended it.
     pub stopped: bool,
     /// Mean loss of each step's batch, before its update, if [`Fit::step_losses`] asked for it.
     pub step_losses: Vec<f32>,
+    /// Checkpoints, and best models, that couldn't be written.
+    pub failed_checkpoints: usize,
+}
+
+/// An evaluation of the validation set during training.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Validation {
+    /// Steps made until then.
+    pub step: u64,
+    /// The epoch, from 0.
+    pub epoch: usize,
+    /// Mean loss.
+    pub loss: f64,
+    /// Share that is right, as in [`Score::accuracy`](super::Score::accuracy).
+    pub accuracy: f64,
 }
 
 /// An epoch. Loss and accuracy are means over its samples, each taken as it was trained on: with dropout, before the step's update.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Epoch {
+    /// Steps made until its end.
+    pub step: u64,
     /// Mean loss.
     pub loss: f64,
     /// Share of samples, or of labelled pixels, whose class was the most probable one; NaN where a data set has numbers instead of classes.

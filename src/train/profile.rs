@@ -82,6 +82,8 @@ pub struct Profile {
     pub batch: usize,
     /// Seconds of a whole run, as programs run it: the median.
     pub run_seconds: f64,
+    /// Seconds of it that the host takes to feed, record and submit a run, while a GPU has nothing else to do: the median. None on the CPU.
+    pub host_seconds: Option<f64>,
     /// The steps in order; their times are medians too.
     pub steps: Vec<ProfileStep>,
     /// What the device reached on the simplest work.
@@ -165,8 +167,13 @@ impl Model {
             feeds.iter().filter(|(v, _)| plan.location(*v).is_some()).map(|(v, t)| (*v, t)).collect();
         let program = runtime.load(plan).await?;
         runtime.run(program, &feeds).await?;
-        let (mut runs, mut rounds) = (Vec::new(), Vec::new());
+        let (mut runs, mut rounds, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
+            runtime.finish().await?;
+            let clock = Clock::start();
+            // Nothing waits for it: it is the first in flight.
+            runtime.run(program, &feeds).await?;
+            hosts.push(clock.seconds());
             runtime.finish().await?;
             let clock = Clock::start();
             // Several, as programs have several in flight.
@@ -183,7 +190,15 @@ impl Model {
             }
         }
         steps.retain(|step| !step.kernels.is_empty());
-        Ok(Profile { device: device.to_string(), what, batch, run_seconds: median(runs), steps, peak: peak(&device).await? })
+        Ok(Profile {
+            device: device.to_string(),
+            what,
+            batch,
+            run_seconds: median(runs),
+            host_seconds: device.profile().is_some().then(|| median(hosts)),
+            steps,
+            peak: peak(&device).await?,
+        })
     }
 }
 
@@ -298,7 +313,7 @@ impl Profile {
         self.steps.iter().filter(|s| s.pass != Pass::Once)
     }
 
-    /// The same as JSON: device, what, batch, run_seconds, peak, and the steps with layer, pass, op, kernels, flops, bytes.
+    /// The same as JSON: device, what, batch, run_seconds, host_seconds, peak, and the steps with layer, pass, op, kernels, flops, bytes.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|_| unreachable!("text and numbers"))
     }
@@ -332,6 +347,10 @@ impl fmt::Display for Profile {
             ms(total),
             100.0 * total / self.run_seconds.max(f64::MIN_POSITIVE)
         )?;
+        if let Some(host) = self.host_seconds {
+            let dispatches: usize = self.steps_of_a_run().map(|step| step.kernels.len()).sum();
+            writeln!(f, "the host's part: {:.0} us for {dispatches} dispatches", host * 1e6)?;
+        }
         let peak = [self.peak.flops, self.peak.bytes].map(|p| format!("{:.1}", p * 1e-9));
         writeln!(f, "peak, as measured: {} GFLOP/s, {} GB/s\n", peak[0], peak[1])?;
 

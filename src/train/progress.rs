@@ -94,6 +94,15 @@ impl Reporter {
         self.start_epoch(epoch, n_samples);
     }
 
+    /// A line for what isn't an epoch, such as a checkpoint that couldn't be written.
+    pub fn note(&mut self, line: &str) {
+        match &self.current {
+            _ if !self.lines => {}
+            Some(bar) => bar.suspend(|| print(line)),
+            None => print(line),
+        }
+    }
+
     pub fn start_epoch(&mut self, epoch: usize, n_samples: usize) {
         self.last_look = Clock::start();
         // While the first step is being prepared, that is what the terminal's line says.
@@ -177,6 +186,7 @@ mod tests {
     #[test]
     fn lines() {
         let mut epoch = Epoch {
+            step: 1,
             loss: 0.21529,
             accuracy: 0.93449,
             val_loss: None,

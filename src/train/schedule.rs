@@ -1,6 +1,8 @@
 //! How the learning rate changes during training.
 
+use super::exact;
 use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
 /// Factor of the optimizer's learning rate. What is said in epochs changes between them, the rest from step to step.
@@ -223,6 +225,20 @@ impl Schedule {
         }
     }
 
+    /// Whether the factor at a step depends on the number of all steps.
+    pub(super) fn depends_on_length(&self) -> bool {
+        match self {
+            Schedule::Polynomial { .. } | Schedule::Cosine { .. } | Schedule::OneCycle { .. } => true,
+            Schedule::WarmUp { then, .. } => then.depends_on_length(),
+            Schedule::Constant
+            | Schedule::Step { .. }
+            | Schedule::MultiStep { .. }
+            | Schedule::Exponential { .. }
+            | Schedule::CosineRestarts { .. }
+            | Schedule::Plateau { .. } => false,
+        }
+    }
+
     /// Epochs without improvement that [`Schedule::Plateau`] lets pass.
     fn patience(&self) -> Option<usize> {
         match self {
@@ -234,8 +250,9 @@ impl Schedule {
 }
 
 /// Counts the epochs in which the loss didn't improve.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 pub(super) struct Plateau {
+    #[serde(with = "exact")]
     best: f64,
     waited: usize,
     /// How often the rate was reduced.

@@ -1,7 +1,7 @@
 //! A step of training as one graph: gather the batch, forward, loss, backward, metrics, update.
 
 use super::loss::mean_by_label;
-use super::{Fit, Loss, LossInputs, Metric, Optimizer, Page, Target};
+use super::{Augmentation, Fit, Loss, LossInputs, Metric, Optimizer, Page, Target};
 use crate::data::{Dataset, Targets};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -122,10 +122,11 @@ pub(super) fn add_loss(graph: &mut Graph, y: Value, batch: &Batch, loss: &dyn Lo
     graph.set_scope("loss");
     let targets = batch.targets;
     let ty = graph.type_of(y).clone();
-    let by_class = graph.type_of(targets).dtype == DType::U32;
-    let values = if by_class { None } else { Some(targets) };
+    let by_index = graph.type_of(targets).dtype == DType::U32;
+    let by_class = by_index || batch.mixed;
+    let values = if by_index { None } else { Some(targets) };
     let (target, values) = match loss.target() {
-        Target::Values if by_class => {
+        Target::Values if by_index => {
             let one_hot = add_one_hot(graph, targets, &ty)?;
             (one_hot, Some(one_hot))
         }
@@ -145,15 +146,19 @@ pub(super) fn add_loss(graph: &mut Graph, y: Value, batch: &Batch, loss: &dyn Lo
         let all = graph.node(Broadcast { reduction: Reduction::Sum, axes: 0..1, shape: shape.clone() }, &[scalar])?;
         each = graph.node(Binary::<Add>::new(), &[each, all])?;
     }
-    let mut columns = y;
+    let (mut columns, mut labels) = (y, targets);
     let is_class = by_class || loss.target() == Target::Class;
     if by_class && ty.shape.last() == 1 {
         // One output for two classes: class 1 from where it is more likely.
         let value = if loss.takes_logits() { 0.0 } else { 0.5 };
         let half = graph.node(Fill { value, shape: ty.shape.clone() }, &[])?;
         columns = graph.node(Concat { axis: ty.shape.rank() - 1 }, &[half, y])?;
+        if batch.mixed {
+            let half = graph.node(Fill { value: 0.5, shape: ty.shape.clone() }, &[])?;
+            labels = graph.node(Concat { axis: ty.shape.rank() - 1 }, &[half, targets])?;
+        }
     }
-    let correct = if is_class { add_hits(graph, columns, targets, 1)? } else { graph.node(Scale { factor: 0.0 }, &[each])? };
+    let correct = if is_class { add_hits(graph, columns, labels, 1)? } else { graph.node(Scale { factor: 0.0 }, &[each])? };
     Ok(Measured { loss: each, correct, columns, outputs: y, targets, values })
 }
 
@@ -173,6 +178,12 @@ fn add_hits(graph: &mut Graph, columns: Value, targets: Value, k: usize) -> Resu
         _ if rank > 1 => graph.node(Reduce { reduction: Reduction::Mean, axes: 1..rank }, &[hits]),
         _ => Ok(hits),
     }
+}
+
+/// Classes as shares of all of them, which can be mixed.
+pub(super) fn add_shares(graph: &mut Graph, labels: Value, outputs: &Shape) -> Result<Value> {
+    let n = graph.type_of(labels).elements();
+    add_one_hot(graph, labels, &TensorType::f32(outputs.with_batch(n)))
 }
 
 /// Classes as numbers of the shape of the outputs.
@@ -195,9 +206,12 @@ fn weights_name(classes: usize) -> String {
 }
 
 impl Model {
-    /// Fails unless the model can learn from this data set with this loss. Makes what the loss needs on the device.
-    pub(super) async fn prepare(&mut self, data: &Dataset, loss: &dyn Loss) -> Result<()> {
-        self.check_images(data)?;
+    /// Fails unless the model can learn from this data set with this loss, from samples that are changed so. Makes what the loss needs on the device.
+    pub(super) async fn prepare(&mut self, data: &Dataset, loss: &dyn Loss, augmentation: Option<&Augmentation>) -> Result<()> {
+        match augmentation {
+            Some(augmentation) => self.check_augmentation(data, augmentation)?,
+            None => self.check_images(data)?,
+        }
         self.check_outputs(loss)?;
         let (outputs, last) = (self.output_shape().clone(), self.network.last_name().to_string());
         let of_model = |what: &str, got: &dyn ToString, want: &dyn ToString| {
@@ -234,12 +248,34 @@ impl Model {
             }
             self.runtime.set_state(&weights_name(columns), &Tensor::f32([columns], weights.to_vec())?).await?;
         }
-        if loss.target() == Target::Values && data.classes() > 0 {
+        let mixes = augmentation.is_some_and(Augmentation::mixes);
+        if (mixes || loss.target() == Target::Values) && data.classes() > 0 {
             let rows = match columns {
                 1 => vec![0.0, 1.0],
                 c => (0..c * c).map(|i| if i / c == i % c { 1.0 } else { 0.0 }).collect(),
             };
             self.runtime.set_state(&one_hot_name(columns), &Tensor::f32([columns.max(2), columns], rows)?).await?;
+        }
+        Ok(())
+    }
+
+    /// Fails unless samples that are changed so are what the model takes.
+    fn check_augmentation(&self, data: &Dataset, augmentation: &Augmentation) -> Result<()> {
+        let (image, want) = (data.image_shape(), &self.network.input()?.shape);
+        augmentation.check(&image).map_err(|e| e.at("augmentation"))?;
+        let got = augmentation.output_shape(&image);
+        if got != *want {
+            let got = if got == image { got.to_string() } else { format!("{got}, made of {image}") };
+            return Err(Error::invalid("image shape", got, format!("{want}, the model's input")).at(data.name()));
+        }
+        if augmentation.changes_maps() && matches!(data.targets(), Targets::Maps { .. }) {
+            let want = "only colours, noise and cut-outs: classes of pixels don't move along";
+            return Err(
+                Error::invalid("augmentation", "pixels that move, of a data set with a class a pixel", want).at(data.name())
+            );
+        }
+        if self.network.inputs[0].rows.is_some() {
+            return Err(Error::invalid("augmentation", "samples that are numbers of rows", "pictures").at(data.name()));
         }
         Ok(())
     }
@@ -323,7 +359,15 @@ impl Model {
         graph.recompute(fit.recompute, outputs);
         let plan = self.device().plan(graph, outputs).map_err(|e| hint(e, n))?;
         let y = keep_loss.then_some(mean);
-        let ports = Ports { data: Some(batch.ports), step: Some(step), hyper: Some(hyper), accumulation, y, ..Ports::default() };
+        let ports = Ports {
+            data: Some(batch.ports),
+            changes: batch.changes,
+            step: Some(step),
+            hyper: Some(hyper),
+            accumulation,
+            y,
+            ..Ports::default()
+        };
         Ok((plan, ports))
     }
 
@@ -525,15 +569,15 @@ impl Net {
     }
 }
 
-fn moment_name(optimizer: &dyn Optimizer, moment: &str, page: usize) -> String {
+pub(super) fn moment_name(optimizer: &dyn Optimizer, moment: &str, page: usize) -> String {
     format!("{}/{moment}/{page}", optimizer.name())
 }
 
-fn sum_name(page: usize) -> String {
+pub(super) fn sum_name(page: usize) -> String {
     format!("gradients/sum/{page}")
 }
 
-fn average_name(page: usize) -> String {
+pub(super) fn average_name(page: usize) -> String {
     format!("average/{page}")
 }
 

@@ -3,7 +3,9 @@
 use super::canvas::{Align, Canvas, LEGEND, NORMAL, Ruler, TITLE, number, percent};
 use super::colours::{DIM, FAINT, INK, Scale};
 use super::photo::{Photo, coloured};
+use super::sheet::Sheet;
 use super::structure::{ancestors, class_name};
+use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::nn::Model;
 use crate::random::{Seed, Stream};
@@ -208,6 +210,41 @@ pub fn grad_cam(model: &mut Model, photo: &Photo, explain: &Explain) -> Result<R
     Panels { photo, explain, found: &found, kind: "Grad-CAM", how, top, smooth: true }.draw()
 }
 
+/// Photos of a data set with their [`grad_cam_map`]s over them as heat, each with its true class and the one that the network finds most probable, which the heat is for:
+/// `most` photos, of each class in turn.
+///
+/// # Errors
+/// As for [`grad_cam`]; [`Error::Invalid`] also for a data set whose samples have no class each, and for 0 photos; [`Error::File`].
+pub fn grad_cam_sheet(model: &mut Model, data: &Dataset, most: usize) -> Result<RgbImage> {
+    if data.labels().is_empty() {
+        return Err(Error::invalid("data set", "samples without a class", "a class for each sample").at(data.name()));
+    }
+    if most == 0 {
+        return Err(Error::invalid("photos to show", 0, "at least 1"));
+    }
+    let mut by_class = vec![Vec::new(); data.classes()];
+    for (i, &label) in data.labels().iter().enumerate() {
+        by_class[label as usize].push(i);
+    }
+    let longest = by_class.iter().map(Vec::len).max().unwrap_or(0);
+    let in_turn = (0..longest).flat_map(|k| by_class.iter().filter_map(move |of_class| of_class.get(k)));
+    let name = |class| class_name(data.class_names(), class);
+    let (mut sheet, mut layer) = (Sheet::new("Grad-CAM").side(SIDE / 2), None);
+    for &i in in_turn.take(most) {
+        let (photo, explain) = (Photo::of(data, i)?, Explain::new());
+        let found = grad_cam_map(model, &photo, &explain)?;
+        let top = found.values.as_f32()?.iter().copied().fold(0.0, f32::max);
+        let panels = Panels { photo: &photo, explain: &explain, found: &found, kind: "", how: String::new(), top, smooth: true };
+        let [.., over] = panels.pictures()?;
+        let (said, is) = (name(found.class), name(data.labels()[i] as usize));
+        let title = if said == is { String::new() } else { format!("\nis {is}") };
+        sheet = sheet.tile(format!("{said}, {}{title}", percent(found.probability)), over);
+        layer = found.layer;
+    }
+    let note = format!("bright: what speaks for the class that each photo is taken for, by layer {}", layer.unwrap_or_default());
+    sheet.note(note).draw()
+}
+
 /// A photo, heat over it, and the heat.
 struct Panels<'a> {
     photo: &'a Photo,
@@ -227,7 +264,8 @@ const SIDE: u32 = 336;
 const SMALL_PHOTO: u32 = 96;
 
 impl Panels<'_> {
-    fn draw(self) -> Result<RgbImage> {
+    /// The photo as large as a panel, the heat, and both.
+    fn pictures(&self) -> Result<[RgbImage; 3]> {
         let photo = large(self.photo.image());
         let (w, h) = photo.dimensions();
         let [rows, columns] = [0, 1].map(|axis| self.found.values.shape().dims()[axis]);
@@ -244,7 +282,12 @@ impl Panels<'_> {
             let share = 0.2 + 0.5 * v;
             Rgb([0, 1, 2].map(|c| (f32::from(under[c]) * (1.0 - share) + f32::from(colour[c]) * share).round() as u8))
         });
+        Ok([photo, heat, over])
+    }
 
+    fn draw(self) -> Result<RgbImage> {
+        let [photo, heat, over] = self.pictures()?;
+        let (w, h) = photo.dimensions();
         let ruler = Ruler::new()?;
         let width = (3 * w + 2 * 16).max(520);
         let (margin, top_of_panels) = (20i64, 100i64);

@@ -10,7 +10,7 @@
 //! | [`activations`] | what layers give for a photo |
 //! | [`maximise_filter`] | images that make a filter answer most |
 //! | [`saliency`] | the pixels that a class's score changes most with |
-//! | [`grad_cam`] | the parts of a photo that speak for a class |
+//! | [`grad_cam`], [`grad_cam_sheet`] | the parts of a photo, or of many, that speak for a class |
 //! | [`diagram`], [`diagram_dot`] | the network's layers |
 //! | [`sheet`] | any pictures in a grid |
 //!
@@ -31,7 +31,7 @@ mod sheet;
 mod structure;
 
 pub use activations::activations;
-pub use attribution::{Attribution, Explain, grad_cam, grad_cam_map, saliency, saliency_map};
+pub use attribution::{Attribution, Explain, grad_cam, grad_cam_map, grad_cam_sheet, saliency, saliency_map};
 pub use confusion::{confusion, worst_mistakes};
 pub use curves::curves;
 pub use diagram::{diagram, diagram_dot};

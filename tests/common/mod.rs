@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod golden;
+pub mod shapes;
 
 use pollster::block_on;
 use striate::device::{Device, GpuOptions};
