@@ -334,7 +334,10 @@ impl ImageFolder {
             Some([photo, class]) => [column(photo)?, column(class)?],
             None if headers.len() >= 2 => [0, 1],
             None => {
-                return Err(Error::file(path, "its first line has less than two columns, want the path of a photo and its class"));
+                return Err(Error::file(
+                    path,
+                    "its first line has less than two columns, want the path of a photo and its class",
+                ));
             }
         };
         let (mut photos, mut names, mut left_out) = (Vec::new(), BTreeSet::new(), LeftOut::default());
