@@ -1,4 +1,5 @@
-//! Data sets in host memory or read from files when a batch asks for them: readers of their files, and the order in which training visits their samples.
+//! Data sets in host memory, or of photos that are read when a batch asks for them: readers of their files, and the order in which training
+//! visits their samples.
 //!
 //! ```no_run
 //! use striate::data::{self, Batches};
