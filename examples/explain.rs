@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use striate::nn::Model;
+use striate::nn::{LayerSummary, Model};
 use striate::vis::{self, Explain, Maximise, Photo};
 use striate::{Error, Seed};
 use subject::{PhotoOptions, Subject, ranked};
@@ -29,7 +29,7 @@ struct Arguments {
     /// The class to explain, by its name or number [default: the most probable]
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
-    /// The layer for Grad-CAM, and, with --maximise, for that [default: the last one with rows and columns]
+    /// The layer for Grad-CAM and --maximise [default: the last one with rows and columns, the last convolution]
     #[arg(long, value_name = "NAME")]
     layer: Option<String>,
     /// Noisy copies of the photo whose saliency is averaged (SmoothGrad); 0 for the photo's own
@@ -102,7 +102,7 @@ fn main() -> Result<()> {
     let out = Output { folder };
 
     println!("{} on {device}:", arguments.photo.display());
-    let scores = model.predict(photo.input())?;
+    let scores = model.predict(&subject.input(&[pixels])?)?;
     for (class, p) in ranked(scores.as_f32()?).into_iter().take(3) {
         println!("  {:>5.1}%  {:.60}", 100.0 * p, subject.name(class));
     }
@@ -131,12 +131,13 @@ fn pictures(
     out.write("the network", "network.svg", |path| std::fs::write(path, vis::diagram(model)?).map_err(|e| Error::file(path, e)))?;
     if arguments.maximise > 0 {
         let layers = model.summary().layers;
-        let is_image = |dims: &[usize]| matches!(*dims, [h, w, _] if h * w > 1);
+        // Behind a ReLU, a channel that doesn't answer yet has no slope to follow.
+        let is_convolution = |l: &LayerSummary| l.kind.starts_with("conv") && l.output.rank() == 3;
         let last = layers.iter().rfind(|l| match &arguments.layer {
             Some(name) => l.name == *name,
-            None => is_image(l.output.dims()),
+            None => is_convolution(l),
         });
-        let Some(layer) = last else { bail!("no layer has rows and columns") };
+        let Some(layer) = last else { bail!("the network has no convolution; --layer says what to look at") };
         let channels = 0..arguments.maximise.min(layer.output.last());
         let what = Maximise::new(&layer.name, channels).normalized(&subject.scale, &subject.offset);
         out.write("what channels answer most to", "maximise.png", |path| vis::save(&vis::maximise_filter(model, &what)?, path))?;

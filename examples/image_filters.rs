@@ -64,12 +64,12 @@ fn kernels() -> Vec<Kernel> {
     vec![
         kernel("edge detector", &[-1, -1, -1, -1, 8, -1, -1, -1, -1], 1, Shown::Cut),
         kernel("sharpening", &[0, -1, 0, -1, 5, -1, 0, -1, 0], 1, Shown::Cut),
-        kernel("Gaussian blur", &gaussian(&[1, 2, 1]), 16, Shown::Cut),
-        kernel("wider Gaussian blur", &gaussian(&[1, 4, 6, 4, 1]), 256, Shown::Cut),
-        kernel("wide Gaussian blur", &wide, 65536, Shown::Cut),
-        kernel("mean", &[1; 25], 25, Shown::Cut),
-        kernel("vertical edges (Sobel)", &[-1, 0, 1, -2, 0, 2, -1, 0, 1], 4, Shown::Magnitude),
-        kernel("horizontal edges (Sobel)", &[-1, -2, -1, 0, 0, 0, 1, 2, 1], 4, Shown::Magnitude),
+        kernel("Gaussian blur, 3 x 3", &gaussian(&[1, 2, 1]), 16, Shown::Cut),
+        kernel("Gaussian blur, 5 x 5", &gaussian(&[1, 4, 6, 4, 1]), 256, Shown::Cut),
+        kernel("Gaussian blur, 9 x 9", &wide, 65536, Shown::Cut),
+        kernel("mean, 5 x 5", &[1; 25], 25, Shown::Cut),
+        kernel("vertical edges (Sobel)", &[-1, 0, 1, -2, 0, 2, -1, 0, 1], 1, Shown::Magnitude),
+        kernel("horizontal edges (Sobel)", &[-1, -2, -1, 0, 0, 0, 1, 2, 1], 1, Shown::Magnitude),
         kernel("emboss", &[-2, -1, 0, -1, 0, 1, 0, 1, 2], 1, Shown::AroundGrey),
     ]
 }
@@ -79,7 +79,8 @@ impl Kernel {
     fn written(&self) -> String {
         let over = if self.divisor == 1.0 { String::new() } else { format!(" / {}", self.divisor) };
         if self.side > 3 {
-            return format!("{} x {}{over}", self.side, self.side);
+            let row: Vec<String> = self.taps.iter().take(self.side).map(f32::to_string).collect();
+            return format!("[{}, ..]{over}", row.join(" "));
         }
         let rows: Vec<String> =
             self.taps.chunks(self.side).map(|row| row.iter().map(f32::to_string).collect::<Vec<_>>().join(" ")).collect();
@@ -123,9 +124,7 @@ fn main() -> Result<()> {
     let bytes = Tensor::f32([1, h as usize, w as usize, 3], photo.iter().map(|&v| f32::from(v)).collect())?;
     let name = arguments.photo.file_name().map_or("photo".into(), |name| name.to_string_lossy());
     let mut sheet = Sheet::new(format!("Filters on {name}"))
-        .note(
-            "Each colour is convolved with the kernel; what a pixel's neighbours at the border would be is the border once more.",
-        )
+        .note("Each colour is convolved with the kernel; beyond the border, the nearest pixel counts.")
         .side(w.max(h))
         .columns(if w > 480 { 2 } else { 3 })
         .tile("the photo\n", photo);

@@ -1,4 +1,5 @@
 //! Does a photo of a digit reach the network of the example `mnist` as MNIST would have it?
+#![cfg(feature = "photos")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may stop at what they don't expect.
 
 #[path = "../examples/mnist/photo.rs"]

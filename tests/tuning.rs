@@ -81,7 +81,7 @@ fn some_choices(main_loop: MainLoop) -> Choices {
 fn a_choice_is_for_products_of_its_kind() {
     let base = DeviceProfile::baseline();
     let (table, key) = record(&base, [128, 128, 128]);
-    for (tile, tile_m) in [(0, "32u"), (1, "64u"), (3, "128u")] {
+    for (tile, tile_m) in [(0, "32u"), (1, "64u"), (4, "128u")] {
         let choices = Choices::from([(key.clone(), Choice { tile: Some(tile), splits: 0 })]);
         let profile = DeviceProfile { choices: Arc::new(choices), ..base.clone() };
         let constant = |size: [usize; 3]| {

@@ -1,9 +1,10 @@
 // Bindings of the GEMM family, and how operands read them: four elements at once where the channels allow it. An element type of f32
 // goes with VECTOR false. Without a bias, b is bound in its place.
 // Imported by every GEMM, before its operand, which declares: A_ALONG_K and B_ALONG_K (whether memory runs along k); what stays the
-// same over k (AState a_prepare(m, group), BState b_prepare(n, group)); positions (Position k_at(k), k_add(position, position));
-// loads (Load a_fetch(AState, Position), b_fetch(BState, Position)); and where row m of the product lies in C (c_row(m)). Loads at k
-// beyond the last give zeros, those at m or n beyond the last anything: such results are never stored.
+// same over k (AState a_prepare(m, group), BState b_prepare(n, group)); positions (Position k_at(k), k_add(position, position)); where
+// four elements lie that can be read at once (Tap a_tap(AState, Position), b_tap(BState, Position)), and the loads of four that can't
+// (vec4<f32> a_elements(AState, Position), b_elements(BState, Position)); and the row of C in which (m, n) lies (c_row(m, n)). Loads at
+// k beyond the last give zeros, those at m or n beyond the last anything: such results are never stored.
 
 alias AElement = vec4<f32>;
 alias BElement = vec4<f32>;
@@ -11,6 +12,10 @@ const A_VECTOR: bool = true;
 const B_VECTOR: bool = true;
 // k is a multiple of the main loop's step, so that no load lies beyond the last.
 const K_WHOLE: bool = false;
+// The lowest digit of a position counts a multiple of the main loop's step: the other digits are the same for all of a step.
+const K_ALIGNED: bool = false;
+// A row of the product is several rows of C, side by side.
+const JOINED: bool = false;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<AElement>;
@@ -44,61 +49,70 @@ fn position_if(p: Position, yes: bool) -> Position {
     return Position(select(0u, p.k, yes), select(0u, p.high, yes), select(0u, p.mid, yes), select(0u, p.low, yes));
 }
 
+// The position `k` further in the same step, for K_ALIGNED.
+fn k_within(p: Position, k: u32) -> Position {
+    return Position(p.k + k, p.high, p.mid, p.low + k);
+}
+
 fn in_k(k: u32) -> bool {
     return K_WHOLE || k < params.k;
 }
 
-// Four elements, which count as zeros if they aren't inside. Apart, so that nothing waits for the memory before it must: a load
-// itself never branches, but goes to the first element.
-struct Load {
-    v: vec4<f32>,
+// Where an element, or four, lie, and whether they are inside. Else they count as zeros.
+struct Tap {
+    i: u32,
     inside: bool,
 }
 
-fn loaded(load: Load) -> vec4<f32> {
-    return select(vec4<f32>(), load.v, load.inside);
+// The column of C in which column n of the product lies, in a group.
+fn c_column(n: u32) -> u32 {
+    if (JOINED) {
+        return n % params.c_stride;
+    }
+    return n;
+}
+
+// How many AElement or BElement a number of elements is. An index is made of such numbers, so that nothing is left to divide.
+fn a_len(elements: u32) -> u32 {
+    return elements / select(1u, 4u, A_VECTOR);
+}
+
+fn b_len(elements: u32) -> u32 {
+    return elements / select(1u, 4u, B_VECTOR);
 }
 
 // vec4<f32>(element) is right for both element types, so that either branch compiles.
-fn a_vector(i: u32, inside: bool) -> Load {
-    return Load(vec4<f32>(a[select(0u, i / 4u, inside)]), inside);
+fn a_vector(i: u32) -> vec4<f32> {
+    return vec4<f32>(a[i]);
+}
+
+fn b_vector(i: u32) -> vec4<f32> {
+    return vec4<f32>(b[i]);
 }
 
 fn a_scalar(i: u32, inside: bool) -> f32 {
-    return select(0.0, vec4<f32>(a[select(0u, i, inside)]).x, inside);
-}
-
-fn b_vector(i: u32, inside: bool) -> Load {
-    return Load(vec4<f32>(b[select(0u, i / 4u, inside)]), inside);
+    return select(0.0, a_vector(select(0u, i, inside)).x, inside);
 }
 
 fn b_scalar(i: u32, inside: bool) -> f32 {
-    return select(0.0, vec4<f32>(b[select(0u, i, inside)]).x, inside);
+    return select(0.0, b_vector(select(0u, i, inside)).x, inside);
 }
 
 // Elements i ..= i + 3, of which `left` lie inside.
-fn a_along(i: u32, left: u32, inside: bool) -> Load {
-    if (A_VECTOR) {
-        return a_vector(i, inside);
-    }
-    let v = vec4<f32>(
+fn a_along(i: u32, left: u32, inside: bool) -> vec4<f32> {
+    return vec4<f32>(
         a_scalar(i, inside && left > 0u),
         a_scalar(i + 1u, inside && left > 1u),
         a_scalar(i + 2u, inside && left > 2u),
         a_scalar(i + 3u, inside && left > 3u),
     );
-    return Load(v, true);
 }
 
-fn b_along(i: u32, left: u32, inside: bool) -> Load {
-    if (B_VECTOR) {
-        return b_vector(i, inside);
-    }
-    let v = vec4<f32>(
+fn b_along(i: u32, left: u32, inside: bool) -> vec4<f32> {
+    return vec4<f32>(
         b_scalar(i, inside && left > 0u),
         b_scalar(i + 1u, inside && left > 1u),
         b_scalar(i + 2u, inside && left > 2u),
         b_scalar(i + 3u, inside && left > 3u),
     );
-    return Load(v, true);
 }

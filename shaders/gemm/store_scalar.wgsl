@@ -10,27 +10,36 @@ fn residual_at(n: u32, i: u32) -> f32 {
     return 0.0;
 }
 
+fn c_index(m: u32, n: u32, group: u32, split: u32) -> u32 {
+    return (split * params.c_rows + c_row(m, n)) * params.c_stride + group * params.c_group + c_column(n);
+}
+
 // c[m, n ..= n + 3] of a group and, where k is split, of a split; `added` is the bias of these columns.
 fn store(m: u32, n: u32, group: u32, split: u32, sum: vec4<f32>, added: vec4<f32>) {
     if (m >= params.m) {
         return;
     }
-    let i = (split * params.c_rows + c_row(m)) * params.c_stride + group * params.c_group + n;
+    let i = vec4<u32>(
+        c_index(m, n, group, split),
+        c_index(m, n + 1u, group, split),
+        c_index(m, n + 2u, group, split),
+        c_index(m, n + 3u, group, split),
+    );
     var r = vec4<f32>();
     if (HAS_RESIDUAL) {
-        r = vec4<f32>(residual_at(n, i), residual_at(n + 1u, i + 1u), residual_at(n + 2u, i + 2u), residual_at(n + 3u, i + 3u));
+        r = vec4<f32>(residual_at(n, i.x), residual_at(n + 1u, i.y), residual_at(n + 2u, i.z), residual_at(n + 3u, i.w));
     }
     let y = epilogue(sum, added, r);
     if (n < params.n) {
-        c[i] = y.x;
+        c[i.x] = y.x;
     }
     if (n + 1u < params.n) {
-        c[i + 1u] = y.y;
+        c[i.y] = y.y;
     }
     if (n + 2u < params.n) {
-        c[i + 2u] = y.z;
+        c[i.z] = y.z;
     }
     if (n + 3u < params.n) {
-        c[i + 3u] = y.w;
+        c[i.w] = y.w;
     }
 }

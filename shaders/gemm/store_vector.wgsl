@@ -7,7 +7,7 @@
 // c[m, n ..= n + 3] of a group and, where k is split, of a split; `added` is the bias of these columns.
 fn store(m: u32, n: u32, group: u32, split: u32, sum: vec4<f32>, added: vec4<f32>) {
     if (m < params.m && n < params.n) {
-        let i = ((split * params.c_rows + c_row(m)) * params.c_stride + group * params.c_group + n) / 4u;
+        let i = ((split * params.c_rows + c_row(m, n)) * params.c_stride + group * params.c_group + c_column(n)) / 4u;
         var r = vec4<f32>();
         if (HAS_RESIDUAL) {
             r = residual[i];

@@ -65,20 +65,15 @@ fn a_prepare(m: u32, group: u32) -> AState {
     let h0 = p.mid * params.stride_h - params.pad_top;
     let w0 = p.low * params.stride_w - params.pad_left;
     let pixel = (p.high * params.h_in + h0) * params.w_in + w0;
-    return AState(h0, select(w0, w0 * params.c_in, RUNS), pixel * params.c_in + group * params.c_in_group);
+    return AState(h0, select(w0, w0 * params.c_in, RUNS), pixel * a_len(params.c_in) + a_len(group * params.c_in_group));
 }
 
-// Element index of (pixel, k), and whether it lies inside the input.
-struct Tap {
-    i: u32,
-    inside: bool,
-}
-
+// (pixel, k)
 fn a_tap(s: AState, p: Position) -> Tap {
     let h = p.high * params.dilation_h;
     let w = p.mid * params.dilation_w;
     let inside = (s.h0 + h < params.h_in) & (s.w0 + w < params.w_in) & in_k(p.k);
-    return Tap(s.base + ((h * params.w_in + w) * params.c_in + p.low), inside);
+    return Tap(s.base + ((h * params.w_in + w) * a_len(params.c_in) + a_len(p.low)), inside);
 }
 
 fn a_at(s: AState, p: Position) -> f32 {
@@ -106,11 +101,7 @@ fn a_in_run(s: AState, row: u32, place: RunPlace, rows: vec2<bool>) -> f32 {
     return select(0.0, vec4<f32>(a[s.base + select(0u - s.base, row + place.i, inside)]).x, inside);
 }
 
-fn a_fetch(s: AState, p: Position) -> Load {
-    if (A_VECTOR) {
-        let t = a_tap(s, p);
-        return a_vector(t.i, t.inside);
-    }
+fn a_elements(s: AState, p: Position) -> vec4<f32> {
     if (RUNS) {
         let h = p.high * params.dilation_h;
         let row = h * (params.w_in * params.c_in);
@@ -119,18 +110,17 @@ fn a_fetch(s: AState, p: Position) -> Load {
             (s.h0 + h < params.h_in) & in_k(p.k),
             (s.h0 + h + params.dilation_h < params.h_in) & in_k(p.k - p.low + params.k_w * params.c_in),
         );
-        let v = vec4<f32>(
+        return vec4<f32>(
             a_in_run(s, row, run_place(p.low), rows),
             a_in_run(s, row, run_place(p.low + 1u), rows),
             a_in_run(s, row, run_place(p.low + 2u), rows),
             a_in_run(s, row, run_place(p.low + 3u), rows),
         );
-        return Load(v, true);
     }
     let one = k_at(1u);
     let p1 = k_add(p, one);
     let p2 = k_add(p1, one);
-    return Load(vec4<f32>(a_at(s, p), a_at(s, p1), a_at(s, p2), a_at(s, k_add(p2, one))), true);
+    return vec4<f32>(a_at(s, p), a_at(s, p1), a_at(s, p2), a_at(s, k_add(p2, one)));
 }
 
 // The first of four columns, or the last columns of all, and how many of them there are.
@@ -141,13 +131,18 @@ struct BState {
 
 fn b_prepare(n: u32, group: u32) -> BState {
     let column = min(n, params.n - 1u);
-    return BState(group * params.n + select(column, column & ~3u, B_VECTOR), params.n - column);
+    return BState(b_len(group * params.n + select(column, column & ~3u, B_VECTOR)), params.n - column);
 }
 
-fn b_fetch(s: BState, p: Position) -> Load {
-    return b_along(s.base + p.k * params.c_out, s.left, in_k(p.k));
+fn b_tap(s: BState, p: Position) -> Tap {
+    return Tap(s.base + p.k * b_len(params.c_out), in_k(p.k));
 }
 
-fn c_row(m: u32) -> u32 {
+fn b_elements(s: BState, p: Position) -> vec4<f32> {
+    let t = b_tap(s, p);
+    return b_along(t.i, s.left, t.inside);
+}
+
+fn c_row(m: u32, n: u32) -> u32 {
     return m;
 }

@@ -44,7 +44,7 @@ fn k_add(p: Position, q: Position) -> Position {
 }
 
 // A weight's tap, as a distance in the input, and what it adds to an element's index.
-struct Tap {
+struct Shift {
     h: u32,
     w: u32,
     base: u32,
@@ -52,25 +52,25 @@ struct Tap {
 
 // Four of them, of which the first stands for all where the channels come in fours.
 struct AState {
-    t0: Tap,
-    t1: Tap,
-    t2: Tap,
-    t3: Tap,
+    t0: Shift,
+    t1: Shift,
+    t2: Shift,
+    t3: Shift,
 }
 
-fn tap_of(m: u32, group: u32) -> Tap {
+fn shift_of(m: u32, group: u32) -> Shift {
     let p = digits(min(m, params.m - 1u), params.k_w, params.c_in_group);
     let h = p.high * params.dilation_h - params.pad_top;
     let w = p.mid * params.dilation_w - params.pad_left;
-    return Tap(h, w, (h * params.w_in + w) * params.c_in + group * params.c_in_group + p.low);
+    return Shift(h, w, (h * params.w_in + w) * a_len(params.c_in) + a_len(group * params.c_in_group + p.low));
 }
 
 fn a_prepare(m: u32, group: u32) -> AState {
-    let t0 = tap_of(m, group);
+    let t0 = shift_of(m, group);
     if (A_VECTOR) {
         return AState(t0, t0, t0, t0);
     }
-    return AState(t0, tap_of(m + 1u, group), tap_of(m + 2u, group), tap_of(m + 3u, group));
+    return AState(t0, shift_of(m + 1u, group), shift_of(m + 2u, group), shift_of(m + 3u, group));
 }
 
 // An output pixel: the input pixel under tap (0, 0) of an unpadded window, and its first element.
@@ -84,25 +84,27 @@ struct Pixel {
 fn pixel_of(p: Position) -> Pixel {
     let h = p.mid * STRIDE_H;
     let w = p.low * STRIDE_W;
-    return Pixel(h, w, ((p.high * params.h_in + h) * params.w_in + w) * params.c_in, in_k(p.k));
+    return Pixel(h, w, ((p.high * params.h_in + h) * params.w_in + w) * a_len(params.c_in), in_k(p.k));
 }
 
 // A negative number is a large one.
-fn inside(t: Tap, p: Pixel) -> bool {
+fn inside(t: Shift, p: Pixel) -> bool {
     return (p.h + t.h < params.h_in) & (p.w + t.w < params.w_in) & p.inside;
 }
 
-fn a_at(t: Tap, p: Pixel) -> f32 {
+fn a_at(t: Shift, p: Pixel) -> f32 {
     return a_scalar(p.base + t.base, inside(t, p));
 }
 
 // (m ..= m + 3, k)
-fn a_fetch(s: AState, at: Position) -> Load {
+fn a_tap(s: AState, at: Position) -> Tap {
     let p = pixel_of(at);
-    if (A_VECTOR) {
-        return a_vector(p.base + s.t0.base, inside(s.t0, p));
-    }
-    return Load(vec4<f32>(a_at(s.t0, p), a_at(s.t1, p), a_at(s.t2, p), a_at(s.t3, p)), true);
+    return Tap(p.base + s.t0.base, inside(s.t0, p));
+}
+
+fn a_elements(s: AState, at: Position) -> vec4<f32> {
+    let p = pixel_of(at);
+    return vec4<f32>(a_at(s.t0, p), a_at(s.t1, p), a_at(s.t2, p), a_at(s.t3, p));
 }
 
 // The first of four columns, or the last columns of all, and how many of them there are.
@@ -113,13 +115,18 @@ struct BState {
 
 fn b_prepare(n: u32, group: u32) -> BState {
     let column = min(n, params.n - 1u);
-    return BState(group * params.n + select(column, column & ~3u, B_VECTOR), params.n - column);
+    return BState(b_len(group * params.n + select(column, column & ~3u, B_VECTOR)), params.n - column);
 }
 
-fn b_fetch(s: BState, p: Position) -> Load {
-    return b_along(s.base + p.k * params.c_out, s.left, in_k(p.k));
+fn b_tap(s: BState, p: Position) -> Tap {
+    return Tap(s.base + p.k * b_len(params.c_out), in_k(p.k));
 }
 
-fn c_row(m: u32) -> u32 {
+fn b_elements(s: BState, p: Position) -> vec4<f32> {
+    let t = b_tap(s, p);
+    return b_along(t.i, s.left, t.inside);
+}
+
+fn c_row(m: u32, n: u32) -> u32 {
     return m;
 }

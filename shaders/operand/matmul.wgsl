@@ -43,27 +43,28 @@ struct AState {
 fn a_prepare(m: u32, group: u32) -> AState {
     let row = min(m, params.m - 1u);
     let first = select(row, row & ~3u, A_VECTOR && !A_ALONG_K);
-    return AState(group * params.a_group + first * params.a_m, params.m - row);
+    return AState(a_len(group * params.a_group + first * params.a_m), params.m - row);
 }
 
 // Along k: (m, k ..= k + 3); else (m ..= m + 3, k).
-fn a_fetch(s: AState, p: Position) -> Load {
+fn a_tap(s: AState, p: Position) -> Tap {
+    return Tap(s.base + select(p.k * a_len(params.a_k), a_len(p.k), A_ALONG_K), in_k(p.k));
+}
+
+fn a_elements(s: AState, p: Position) -> vec4<f32> {
     if (STRIDED) {
         let i0 = s.base + p.k * params.a_k;
         let i1 = i0 + params.a_k;
         let i2 = i1 + params.a_k;
-        let v = vec4<f32>(
+        return vec4<f32>(
             a_scalar(i0, in_k(p.k)),
             a_scalar(i1, in_k(p.k + 1u)),
             a_scalar(i2, in_k(p.k + 2u)),
             a_scalar(i2 + params.a_k, in_k(p.k + 3u)),
         );
-        return Load(v, true);
     }
-    if (A_ALONG_K) {
-        return a_along(s.base + p.k, params.k - p.k, in_k(p.k));
-    }
-    return a_along(s.base + p.k * params.a_k, s.left, in_k(p.k));
+    let t = a_tap(s, p);
+    return a_along(t.i, select(s.left, params.k - p.k, A_ALONG_K), t.inside);
 }
 
 // The column likewise, and the three after it from there on, or the last of all.
@@ -77,28 +78,29 @@ fn b_prepare(n: u32, group: u32) -> BState {
     let column = min(n, params.n - 1u);
     let first = select(column, column & ~3u, B_VECTOR && !B_ALONG_K);
     let left = params.n - column;
-    return BState(group * params.b_group + first * params.b_n, left, min(vec3<u32>(1u, 2u, 3u), vec3<u32>(left - 1u)) * params.b_n);
+    return BState(b_len(group * params.b_group + first * params.b_n), left, min(vec3<u32>(1u, 2u, 3u), vec3<u32>(left - 1u)) * params.b_n);
 }
 
 // Along k: (k ..= k + 3, n); else (k, n ..= n + 3).
-fn b_fetch(s: BState, p: Position) -> Load {
+fn b_tap(s: BState, p: Position) -> Tap {
+    return Tap(s.base + select(p.k * b_len(params.b_k), b_len(p.k), B_ALONG_K), in_k(p.k));
+}
+
+fn b_elements(s: BState, p: Position) -> vec4<f32> {
     if (STRIDED) {
         let i = s.base + p.k * params.b_k;
         let inside = in_k(p.k);
-        let v = vec4<f32>(
+        return vec4<f32>(
             b_scalar(i, inside),
             b_scalar(i + s.next.x, inside),
             b_scalar(i + s.next.y, inside),
             b_scalar(i + s.next.z, inside),
         );
-        return Load(v, true);
     }
-    if (B_ALONG_K) {
-        return b_along(s.base + p.k, params.k - p.k, in_k(p.k));
-    }
-    return b_along(s.base + p.k * params.b_k, s.left, in_k(p.k));
+    let t = b_tap(s, p);
+    return b_along(t.i, select(s.left, params.k - p.k, B_ALONG_K), t.inside);
 }
 
-fn c_row(m: u32) -> u32 {
+fn c_row(m: u32, n: u32) -> u32 {
     return m;
 }

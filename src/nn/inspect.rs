@@ -10,6 +10,7 @@ use crate::op::Value;
 use crate::ops::binary::{Binary, Mul};
 use crate::tensor::{Tensor, TensorType};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// What [`Model::gradients`] gives.
 #[derive(Clone, PartialEq, Debug)]
@@ -108,8 +109,8 @@ impl Model {
         self.run(&program, &[(input, images.clone()), (weights_input, weights.clone())]).await?;
         let mut tensors: HashMap<Value, Tensor> = HashMap::from([(input, images.clone())]);
         for &v in &program.ports.outputs {
-            if !tensors.contains_key(&v) {
-                tensors.insert(v, self.runtime.fetch(program.id, v).await?);
+            if let Entry::Vacant(place) = tensors.entry(v) {
+                place.insert(self.runtime.fetch(program.id, v).await?);
             }
         }
         let [output, rest @ ..] = &program.ports.outputs[..] else {

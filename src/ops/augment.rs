@@ -22,8 +22,8 @@ pub const PIXEL: i32 = 1 << 16;
 /// Half of the largest sum of noise, which is its mean: eight numbers of 16 bits.
 const NOISE_MEAN: i32 = 262_140;
 
-/// Factor that gives the sum of eight numbers of 16 bits deviation 1: `sqrt(12 / (8 (2^32 - 1)))`.
-const NOISE_SCALE: f32 = 0.000_018_688_123_65;
+/// Factor that gives the sum of eight numbers of 16 bits deviation 1: `sqrt(12 / (8 (2^32 - 1)))`, the same f32 as in the shader.
+const NOISE_SCALE: f32 = 0.000_018_688_124;
 
 /// What lies beyond the edge of a picture.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

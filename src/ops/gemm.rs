@@ -20,8 +20,7 @@ static COMBINE: Source = shader!("gemm/combine");
 /// Those that aren't an op's own.
 static SHADERS: [&Source; 8] = [&ACCESS, &BLOCK, &STORE_VECTOR, &STORE_SCALAR, &TILED, &PLAIN, &SUBGROUP, &COMBINE];
 
-/// A tile of the workgroup-memory main loop: C's rows and columns a workgroup, the 4 x 4 blocks of C an invocation. One block of A or
-/// B an invocation must be enough to fill the workgroup memory.
+/// A tile of the workgroup-memory main loop: C's rows and columns a workgroup, the 4 x 4 blocks of C an invocation.
 #[derive(Clone, Copy, Debug)]
 struct Tile {
     m: usize,
@@ -34,16 +33,27 @@ impl Tile {
     fn threads(self) -> usize {
         (self.m / 4 / self.blocks_m) * (self.n / 4 / self.blocks_n)
     }
+
+    /// Whether a workgroup isn't mostly padding of a product of this size. A height that is no power of two is for products that it
+    /// holds whole.
+    fn fits(self, m: usize, n: usize) -> bool {
+        let least_m = if self.m.is_power_of_two() { self.m / 2 } else { self.m - 32 };
+        let most_m = if self.m.is_power_of_two() { usize::MAX } else { self.m };
+        m > least_m && m <= most_m && n > self.n / 2
+    }
 }
 
 /// `TILE_K` of `gemm/tiled`: columns of A and rows of B in workgroup memory. The largest tile takes the 16 KiB that WebGPU guarantees.
 const TILE_K: usize = 16;
 
-/// From small to large.
-const TILES: [Tile; 4] = [
+/// From small to large. 128x16 is for few columns, 160x64 for the weights of a 7x7 convolution of three channels.
+const TILES: [Tile; 7] = [
     Tile { m: 32, n: 32, blocks_m: 1, blocks_n: 1 },
-    Tile { m: 64, n: 32, blocks_m: 1, blocks_n: 1 },
+    Tile { m: 64, n: 32, blocks_m: 2, blocks_n: 1 },
+    Tile { m: 128, n: 16, blocks_m: 2, blocks_n: 1 },
     Tile { m: 64, n: 64, blocks_m: 2, blocks_n: 1 },
+    Tile { m: 128, n: 64, blocks_m: 2, blocks_n: 2 },
+    Tile { m: 160, n: 64, blocks_m: 2, blocks_n: 2 },
     Tile { m: 128, n: 128, blocks_m: 2, blocks_n: 2 },
 ];
 
@@ -61,6 +71,8 @@ const FEW: usize = 4;
 /// Columns that are many, where rows are few.
 const WIDE: usize = 32;
 
+/// Workgroups that give every core of a large GPU two.
+const WORKGROUPS: usize = 256;
 /// Most of k that one invocation sums: keeps every loop below the 32,768 iterations that some drivers allow.
 const LONGEST_CHUNK: usize = 4096;
 /// Least of k that is worth a workgroup of its own and a second pass.
@@ -83,6 +95,10 @@ pub struct Gemm {
     /// Parts of the rows with sums and `Params` of their own, a dispatch each; `size` then says the rows of all and the longest sum. None:
     /// one part.
     pub phases: Vec<Phase>,
+    /// Rows of C that lie side by side in a row of the product, 1 if that is a row of C.
+    pub joined: usize,
+    /// Values that the lowest digit of a position along k takes: see `gemm/access`.
+    pub k_digit: usize,
     /// Groups, side by side in the columns of C.
     pub groups: usize,
     /// Whether the groups are a batch of products instead, whose results lie one after the other.
@@ -178,11 +194,14 @@ impl Gemm {
             if m <= FEW && n > WIDE && self.consts.contains(&("B_ALONG_K", false.into())) {
                 return plain(1, 1, 64, false);
             }
-            // The largest tile that isn't mostly padding and, for the very large, still gives every core of a large GPU two
-            // workgroups.
-            let fits = |t: &Tile| (n > t.n / 2 || t.n == 32) && (m > t.m / 2 || t.m == 32);
-            let filled = |t: &Tile| t.blocks_m * t.blocks_n < 4 || self.n_tiles(*t) >= 256;
-            return (Loop::Tiled, TILES.iter().rev().find(|t| fits(t) && filled(t)).copied().unwrap_or(TILES[0]));
+            // The largest tile that isn't mostly padding and, with 8 x 8 results an invocation, still gives every core of a large GPU
+            // two workgroups; a product of one tile does so by splits of k.
+            let workgroups = |t: &Tile| match self.n_tiles(*t) {
+                1 => self.size[2] / SHORTEST_CHUNK,
+                n_tiles => n_tiles,
+            };
+            let filled = |t: &Tile| t.blocks_m * t.blocks_n < 4 || workgroups(t) >= WORKGROUPS;
+            return (Loop::Tiled, TILES.iter().rev().find(|t| t.fits(m, n) && filled(t)).copied().unwrap_or(TILES[0]));
         }
         if n <= FEW {
             return plain(4, 1, lanes, true);
@@ -228,7 +247,7 @@ impl Gemm {
         let [m, n, k] = self.size;
         let (main_loop, tile) = self.tile(profile, profile.tile.or(choice.tile));
         let is_gpu = profile.main_loop == MainLoop::Tiled;
-        let wanted = if is_gpu { 256 } else { 16 };
+        let wanted = if is_gpu { WORKGROUPS } else { 16 };
         let least = k.div_ceil(LONGEST_CHUNK);
         // The parts of all splits are one tensor, which is bound whole.
         let bindable = usize::try_from(profile.max_binding_bytes / 4).unwrap_or(usize::MAX) / (m * n * self.groups);
@@ -251,7 +270,8 @@ impl Gemm {
         let Cut { main_loop, tile, n_splits } = self.cut(profile, profile.choices.get(&key).copied().unwrap_or_default());
         r.products.push(key);
         let [m, n, k] = self.size;
-        let (c_rows, c_stride, c_group) = if self.batch { (m * self.groups, n, m * n) } else { (m, n * self.groups, n) };
+        let (c_rows, c_stride, c_group) =
+            if self.batch { (m * self.groups, n, m * n) } else { (m * self.joined, n / self.joined * self.groups, n) };
         let split = n_splits > 1;
         let own_epilogue = if split { Epilogue::default() } else { epilogue };
         let main = match main_loop {
@@ -270,6 +290,8 @@ impl Gemm {
             kernel = kernel.set(element, if vector { "vec4<f32>" } else { "f32" }).set(flag, vector);
         }
         kernel = own_epilogue.set_but_bias(kernel.set("K_WHOLE", phases.iter().all(whole)));
+        let aligned = main_loop == Loop::Tiled && self.k_digit.is_multiple_of(TILE_K);
+        kernel = kernel.set("K_ALIGNED", aligned).set("JOINED", self.joined > 1);
         kernel.consts.extend(self.consts);
         kernel = match main_loop {
             Loop::Tiled => kernel
@@ -404,18 +426,21 @@ pub fn error_bound(
 mod tests {
     use super::*;
     use crate::op::{DeviceProfile, Dispatch};
-    use crate::ops::conv2d::Conv2dGradWeight;
-    use crate::tensor::Window2d;
+    use crate::ops::conv2d::{Conv2d, Conv2dGradInput, Conv2dGradWeight};
+    use crate::tensor::{Padding, Window2d};
 
     /// What `gemm/tiled` takes for granted, and what WebGPU guarantees of every device.
     #[test]
     fn tiles_are_what_the_kernel_can_do() {
         for t in TILES {
             assert!(t.threads() <= 256 && (t.m + t.n) * TILE_K * 4 <= 16 << 10, "{t:?}: limits");
-            assert!((t.m / 4 + t.n / 4) * (TILE_K / 4) <= t.threads(), "{t:?}: a block an invocation");
+            let [blocks_a, blocks_b] = [t.m, t.n].map(|len| len / 4 * (TILE_K / 4));
+            let threads = t.threads();
+            let together = blocks_a.is_multiple_of(threads) && blocks_a <= 2 * threads && blocks_b <= threads;
+            assert!(blocks_a + blocks_b <= threads || together, "{t:?}: blocks that an invocation stages");
             assert!(t.blocks_m <= 2 && t.blocks_n <= 2, "{t:?}: named sums");
             let rows = [t.m / 4 / t.blocks_m, t.n / 4 / t.blocks_n];
-            assert!(rows.iter().all(|r| r.is_multiple_of(8)), "{t:?}: permuted rows");
+            assert!(rows.iter().all(|r| r.is_multiple_of(4)), "{t:?}: permuted rows");
         }
         assert!(TILED.text.contains(&format!("const TILE_K: u32 = {TILE_K}u;")));
     }
@@ -432,6 +457,36 @@ mod tests {
 
     fn param(d: &Dispatch, name: &str) -> u64 {
         u64::from(d.params.iter().find(|(n, _)| *n == name).map(|(_, word)| word.bits()).unwrap())
+    }
+
+    /// The first convolution of a ResNet: columns, or rows, that a square tile would leave mostly empty.
+    #[test]
+    fn a_stem_of_three_channels_fills_its_tiles() {
+        let window = Window2d { stride: [2, 2], padding: Padding::all(3), ..Window2d::new([7, 7]) };
+        let [x, w, y] = [[16, 224, 224, 3], [7, 7, 3, 64], [16, 112, 112, 64]];
+        let profile = DeviceProfile::baseline();
+        let first = |op: &dyn Op, inputs: [[usize; 4]; 2], n_dispatches: usize| {
+            let inputs = inputs.map(TensorType::f32);
+            let outputs = op.infer(&inputs).unwrap();
+            let mut r = Recorder::new(&profile, &inputs, &outputs, &[]);
+            op.gpu(&mut r).unwrap();
+            assert_eq!(r.dispatches.len(), n_dispatches);
+            r.dispatches.swap_remove(0)
+        };
+        let constants = |d: &Dispatch| {
+            ["TILE_M", "TILE_N", "K_ALIGNED", "JOINED"].map(|name| {
+                let (_, value) = d.kernel.consts.iter().find(|(n, _)| *n == name).unwrap();
+                value.to_string()
+            })
+        };
+        let forward = first(&Conv2d::new(window, 1), [x, w], 1);
+        assert_eq!(constants(&forward), ["128u", "64u", "false", "false"]);
+        let grad_input = first(&Conv2dGradInput::new(window, 1, x), [y, w], 1);
+        assert_eq!(constants(&grad_input), ["128u", "16u", "true", "true"]);
+        // Four phases of three channels, and 4 x 4 taps, of which a phase has 9, 12, or 16.
+        assert_eq!(["m", "n", "k"].map(|name| param(&grad_input, name)), [16 * 112 * 112, 12, 16 * 64]);
+        let grad_weight = first(&Conv2dGradWeight { window, groups: 1 }, [x, y], 2);
+        assert_eq!(constants(&grad_weight), ["160u", "64u", "true", "false"]);
     }
 
     #[test]

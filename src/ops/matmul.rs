@@ -158,6 +158,8 @@ pub(super) fn products(
         ],
         size,
         phases: Vec::new(),
+        joined: 1,
+        k_digit: 1,
         groups: batch,
         batch: true,
         vector: if strided { [false; 3] } else { vector },

@@ -12,6 +12,19 @@ use crate::nn::model::Ports;
 use crate::nn::{Mode, Model};
 use crate::tensor::{Data, Tensor, TensorType};
 
+/// A batch whose loss isn't finite.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BadBatch<'a> {
+    pub data: &'a Dataset,
+    pub source: Source,
+    pub indices: &'a [u32],
+    pub mode: Mode,
+    pub step: u32,
+    pub loss: &'a dyn Loss,
+    /// What its pictures were changed by.
+    pub augmentation: Option<(&'a Augmentation, Moment)>,
+}
+
 impl Model {
     /// The first layer whose parameters aren't finite.
     pub(super) async fn non_finite_parameters(&mut self) -> Result<Option<String>> {
@@ -21,17 +34,9 @@ impl Model {
     }
 
     /// The error for a batch whose loss isn't finite: the first layer whose parameters aren't, else the first whose output isn't. The
-    /// batch is run again layer by layer; with the same `step`, dropout drops the same.
-    pub(super) async fn diagnose(
-        &mut self,
-        data: &Dataset,
-        source: Source,
-        indices: &[u32],
-        mode: Mode,
-        step: u32,
-        loss: &dyn Loss,
-        augmentation: Option<(&Augmentation, Moment)>,
-    ) -> Result<Error> {
+    /// batch is run again layer by layer; with the same step, dropout drops the same, and pictures are changed alike.
+    pub(super) async fn diagnose(&mut self, batch: BadBatch<'_>) -> Result<Error> {
+        let BadBatch { data, source, indices, mode, step, loss, augmentation } = batch;
         let found = |layer: String, what: &str| Error::NonFinite { layer, what: what.to_string(), step: u64::from(step) };
         if let Some(layer) = self.non_finite_parameters().await? {
             return Ok(found(layer, "parameters"));
@@ -39,7 +44,7 @@ impl Model {
         let n = indices.len();
         let change = augmentation.map(|(augmentation, _)| augmentation);
         let key = format!("diagnose {n}, {mode:?}, {loss:?}, {}, {change:?}", source.key(data));
-        let program = self.program(key, |model| model.plan_diagnosis(n, data, source, mode, loss, change)).await?;
+        let program = self.program(key, |model| model.plan_diagnosis(&batch)).await?;
         let (Some(ports), Some(step_port)) = (program.ports.data, program.ports.step) else {
             unreachable!("plan_diagnosis sets both")
         };
@@ -64,20 +69,13 @@ impl Model {
     }
 
     /// Forward and loss with every layer's output to be seen: nothing is fused.
-    fn plan_diagnosis(
-        &self,
-        n: usize,
-        data: &Dataset,
-        source: Source,
-        mode: Mode,
-        loss: &dyn Loss,
-        augmentation: Option<&Augmentation>,
-    ) -> Result<(Plan, Ports)> {
+    fn plan_diagnosis(&self, bad: &BadBatch<'_>) -> Result<(Plan, Ports)> {
         let mut graph = Graph::new();
         let step = graph.input("step", TensorType::u32([1]))?;
-        let batch = add_training_batch(&mut graph, data, source, n, augmentation, self.output_shape())?;
-        let (y, pages) = self.forward(&mut graph, mode, batch.images, (mode == Mode::Training).then_some(step))?;
-        let each = add_loss(&mut graph, y, &batch, loss, pages.penalties())?.loss;
+        let change = bad.augmentation.map(|(augmentation, _)| augmentation);
+        let batch = add_training_batch(&mut graph, bad.data, bad.source, bad.indices.len(), change, self.output_shape())?;
+        let (y, pages) = self.forward(&mut graph, bad.mode, batch.images, (bad.mode == Mode::Training).then_some(step))?;
+        let each = add_loss(&mut graph, y, &batch, bad.loss, pages.penalties())?.loss;
         let plan = self.device().plan(graph, &[each])?;
         Ok((plan, Ports { data: Some(batch.ports), changes: batch.changes, step: Some(step), ..Ports::default() }))
     }

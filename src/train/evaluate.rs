@@ -1,5 +1,6 @@
 //! How good a model is on a data set.
 
+use super::diagnose::BadBatch;
 use super::metrics::{ConfusionMatrix, Metric, Score};
 use super::step::{Counters, EVALUATION, averages_labels, confusion_name, extra};
 use super::{Loss, SoftmaxCrossEntropy};
@@ -107,7 +108,9 @@ impl Model {
             Err(run) => {
                 let indices: Vec<u32> = runs[run as usize].clone().map(|i| i as u32).collect();
                 let step = self.trained.steps;
-                return Err(self.diagnose(data, source, &indices, Mode::Inference, step, loss, None).await?);
+                let (mode, indices) = (Mode::Inference, &indices[..]);
+                let bad = BadBatch { data, source, indices, mode, step, loss, augmentation: None };
+                return Err(self.diagnose(bad).await?);
             }
         };
         let share = |sum: f32| f64::from(sum) / n as f64;

@@ -3,6 +3,7 @@
 use super::augment::{Moment, add_training_batch};
 use super::checkpoint::Folder;
 use super::clock::Clock;
+use super::diagnose::BadBatch;
 use super::exact;
 use super::monitor::{Record, Watch};
 use super::order::Order;
@@ -342,9 +343,16 @@ impl<'a> Training<'a> {
                 let n_batches = self.order.n_batches();
                 let (epoch, batch) = (at / n_batches, at % n_batches);
                 let indices = self.order.epoch(epoch)?.nth(batch).unwrap_or_default();
-                let (train, source, fit) = (self.train, self.source, self.fit);
-                let augmentation = fit.augmentation.as_ref().map(|augmentation| (augmentation, self.moment(epoch, batch)));
-                Err(self.model.diagnose(train, source, &indices, Mode::Training, step, &*fit.loss, augmentation).await?)
+                let bad = BadBatch {
+                    data: self.train,
+                    source: self.source,
+                    indices: &indices,
+                    mode: Mode::Training,
+                    step,
+                    loss: &*self.fit.loss,
+                    augmentation: self.fit.augmentation.as_ref().map(|augmentation| (augmentation, self.moment(epoch, batch))),
+                };
+                Err(self.model.diagnose(bad).await?)
             }
         }
     }

@@ -17,7 +17,7 @@ const SIDE: u32 = 72;
 const MOST: usize = 256;
 
 /// What layers give for a photo: a row a layer, with its name, shape and range, and its first channels; or, of one layer, all channels. Each layer
-/// has its own scale from its smallest number, dark, to its largest, light. Vectors, such as a dense layer's, are shown as rows of cells.
+/// has its own scale from its first percentile, dark, to its last, light. Vectors, such as a dense layer's, are shown as rows of cells.
 ///
 /// # Errors
 /// [`Error::Invalid`] for a layer that the model doesn't have or whose output isn't `[n, h, w, c]` or `[n, c]`, and for a photo that isn't what it takes.
@@ -38,8 +38,11 @@ struct Maps<'a> {
     shape: Shape,
     /// As it is written: without the batch.
     dims: String,
+    /// The scale's ends: the first and the last percentile.
     least: f32,
     most: f32,
+    /// Its smallest and largest number.
+    range: String,
 }
 
 enum Shape {
@@ -56,11 +59,16 @@ impl<'a> Maps<'a> {
             _ => return Err(Error::invalid("output", output.tensor_type(), "f32 [1, h, w, c] or [1, c]")),
         };
         let values = output.as_f32()?;
-        let finite = || values.iter().copied().filter(|v| v.is_finite());
+        let mut sorted: Vec<f32> = values.iter().copied().filter(|v| v.is_finite()).collect();
+        sorted.sort_by(f32::total_cmp);
+        // A few numbers far from all others would leave these one colour.
+        let beyond = sorted.len() / 100;
+        let at = |i: Option<usize>| i.and_then(|i| sorted.get(i)).copied().unwrap_or(0.0);
+        let from_end = |i: usize| sorted.len().checked_sub(1 + i);
+        let (least, most) = (at(Some(beyond)), at(from_end(beyond)));
+        let range = format!("{} to {}", number(at(Some(0))), number(at(from_end(0))));
         let dims: Vec<String> = dims[1..].iter().map(usize::to_string).collect();
-        let (least, most) = (finite().fold(f32::INFINITY, f32::min), finite().fold(f32::NEG_INFINITY, f32::max));
-        let (least, most) = if least <= most { (least, most) } else { (0.0, 0.0) };
-        Ok(Maps { values, shape, dims: dims.join(" x "), least, most })
+        Ok(Maps { values, shape, dims: dims.join(" x "), least, most, range })
     }
 
     /// Pixels of these values in this layer's scale.
@@ -72,10 +80,6 @@ impl<'a> Maps<'a> {
     fn channel(&self, [_, w, c]: [usize; 3], channel: usize) -> RgbImage {
         let values: Vec<f32> = self.values.iter().skip(channel).step_by(c).copied().collect();
         self.picture(&values, w)
-    }
-
-    fn range(&self) -> String {
-        format!("{} to {}", number(self.least), number(self.most))
     }
 
     fn limits(&self) -> Vec<(f32, String)> {
@@ -115,13 +119,13 @@ fn all(photo: &Photo, outputs: &[(String, Tensor)]) -> Result<RgbImage> {
     let mut canvas = Canvas::new(left + strip + 20, height as u32)?;
     canvas.text(&format!("What {} layers give", maps.len()), (20, 30), TITLE, INK, Align::Start);
     let note =
-        format!("The first {CHANNELS} channels of each; each layer has its own scale, from its smallest number to its largest.");
+        format!("The first {CHANNELS} channels of each; each layer has its own scale, from its 1st percentile to its 99th.");
     canvas.text(&note, (20, 57), NORMAL, DIM, Align::Start);
     let [h, w] = photo.size();
     let input = fitted(photo.image(), SIDE);
     let words = |canvas: &mut Canvas, y: i64, name: &str, lines: [String; 2]| {
         let x = i64::from(20 + label);
-        canvas.text(&ruler.cut(name, NORMAL, label), (x, y + 18), NORMAL, INK, Align::End);
+        canvas.text(&ruler.cut_front(name, NORMAL, label), (x, y + 18), NORMAL, INK, Align::End);
         for (i, line) in lines.iter().enumerate() {
             canvas.text(&ruler.cut(line, SMALL, label), (x, y + 38 + 18 * i as i64), SMALL, DIM, Align::End);
         }
@@ -148,9 +152,9 @@ fn all(photo: &Photo, outputs: &[(String, Tensor)]) -> Result<RgbImage> {
             }
         }
         size.push_str(&more);
-        words(&mut canvas, y, name, [size, maps.range()]);
+        words(&mut canvas, y, name, [size, maps.range.clone()]);
     }
-    let labels = [(0.0, "smallest".to_string()), (1.0, "largest".to_string())];
+    let labels = [(0.0, "small".to_string()), (1.0, "large".to_string())];
     canvas.legend([left.into(), top + row * (maps.len() as i64 + 1) + 4, 240, 14], Scale::Viridis, &labels);
     Ok(canvas.image)
 }

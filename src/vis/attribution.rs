@@ -180,10 +180,13 @@ pub fn saliency(model: &mut Model, photo: &Photo, explain: &Explain) -> Result<R
         Some((samples, ..)) => format!("SmoothGrad: the mean gradient of {samples} copies with noise"),
         None => "how strongly each pixel would change the score".to_string(),
     };
-    Panels { photo, explain, found: &found, kind: "Saliency", how, top, smooth: false }.draw()
+    // Few pixels are shown as squares, as the photo's are.
+    let smooth = photo.size().into_iter().max() > Some(SMALL_PHOTO as usize);
+    Panels { photo, explain, found: &found, kind: "Saliency", how, top, smooth }.draw()
 }
 
-/// A photo with its [`grad_cam_map`] over it as heat, and the heat alone.
+/// A photo with its [`grad_cam_map`] over it as heat, and the heat alone. It is made for networks that end in a mean over all places; in one that is flattened
+/// before a dense layer each place has weights of its own, which a mean over the places loses.
 ///
 /// ```no_run
 /// # use striate::{Device, Result, Tensor, io::onnx::Onnx, vis::{self, Explain, Photo}};
@@ -251,12 +254,14 @@ struct Panels<'a> {
     how: String,
     /// The number that has the lightest colour.
     top: f32,
-    /// Whether the numbers are few and lie between pixels.
+    /// Whether the heat goes over gradually from number to number.
     smooth: bool,
 }
 
 /// Longer side of a panel, in pixels.
 const SIDE: u32 = 336;
+/// Longer side of the largest photo whose pixels are shown as squares.
+const SMALL_PHOTO: u32 = 96;
 
 impl Panels<'_> {
     /// The photo as large as a panel, the heat, and both.
@@ -311,7 +316,7 @@ impl Panels<'_> {
 fn large(photo: &RgbImage) -> RgbImage {
     let (w, h) = photo.dimensions();
     let longer = w.max(h).max(1);
-    if longer <= 96 {
+    if longer <= SMALL_PHOTO {
         return super::sheet::fitted(photo, SIDE);
     }
     let scaled = |length: u32| ((length * SIDE) as f32 / longer as f32).round().max(1.0) as u32;

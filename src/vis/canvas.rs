@@ -64,6 +64,21 @@ impl Ruler {
         String::new()
     }
 
+    /// The text, or as much of its end as is not wider than this, with `…` before it: names of layers differ at their ends.
+    pub fn cut_front(&self, text: &str, size: f32, most: u32) -> String {
+        if self.width(text, size) <= most {
+            return text.to_string();
+        }
+        let mut rest = text.chars();
+        while rest.next().is_some() {
+            let shorter = format!("…{}", rest.as_str());
+            if self.width(&shorter, size) <= most {
+                return shorter;
+            }
+        }
+        String::new()
+    }
+
     /// The text in lines that are not wider than this, broken at spaces where there are any.
     pub fn wrap(&self, text: &str, size: f32, most: u32) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
@@ -293,6 +308,9 @@ mod tests {
         assert!(cut.ends_with('…') && ruler.width(&cut, SMALL) <= 80, "{cut}");
         assert_eq!(ruler.cut("cat", SMALL, 80), "cat");
         assert_eq!(ruler.cut("cat", SMALL, 1), "");
+        let cut = ruler.cut_front("/features/block.3/conv", SMALL, 80);
+        assert!(cut.starts_with('…') && cut.ends_with("/conv") && ruler.width(&cut, SMALL) <= 80, "{cut}");
+        assert_eq!((ruler.cut_front("cat", SMALL, 80).as_str(), ruler.cut_front("cat", SMALL, 1).as_str()), ("cat", ""));
         let lines = ruler.wrap("true: golden retriever\nsaid: dog", SMALL, 90);
         assert!(lines.len() >= 3 && lines.iter().all(|line| ruler.width(line, SMALL) <= 90), "{lines:?}");
     }

@@ -43,7 +43,7 @@ const SIGNED: [[u8; 3]; 5] = [[0, 28, 92], [52, 78, 120], [128, 128, 128], [198,
 
 fn between(table: &[[u8; 3]], at: f32) -> Rgb<u8> {
     // NaN has the colour of the lowest: it must have one.
-    let at = at.max(0.0).min(1.0) * (table.len() - 1) as f32;
+    let at = if at.is_nan() { 0.0 } else { at.clamp(0.0, 1.0) } * (table.len() - 1) as f32;
     let i = (at as usize).min(table.len() - 2);
     let share = at - i as f32;
     let mix = |c: usize| (f32::from(table[i][c]) * (1.0 - share) + f32::from(table[i + 1][c]) * share).round() as u8;

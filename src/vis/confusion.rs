@@ -111,7 +111,7 @@ pub fn confusion(matrix: &ConfusionMatrix, names: &[String]) -> Result<RgbImage>
         }
     }
     // The root: a few percent of a class are seen.
-    let labels = [0.0f32, 0.01, 0.1, 0.4, 1.0].map(|share| (share.sqrt(), format!("{:.0}%", 100.0 * share)));
+    let labels = [0.0f32, 0.02, 0.1, 0.4, 1.0].map(|share| (share.sqrt(), format!("{:.0}%", 100.0 * share)));
     let (x, y) = (20.max(left.min(i64::from(width) - 400)), top + i64::from(grid + side / 2 + 14));
     canvas.legend([x, y, 240, 14], Scale::Viridis, &labels);
     canvas.text("of the true class", (x + 254, y + 7), SMALL, INK, Align::Start);

@@ -171,7 +171,10 @@ pub fn diagram(model: &Model) -> Result<String> {
         let first = if w.parameters == 0 { 23.5 } else { 16.0 };
         for (l, (text, style, size)) in lines.iter().enumerate().filter(|(_, (text, ..))| !text.is_empty()) {
             // Bold letters are about a tenth wider.
-            let text = escaped(&ruler.cut(text, *size * if l == 0 { 1.1 } else { 1.0 }, room));
+            let text = match l {
+                0 => escaped(&ruler.cut_front(text, *size * 1.1, room)),
+                _ => escaped(&ruler.cut(text, *size, room)),
+            };
             let y = y + first + 16.0 * l as f64;
             let _ =
                 writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\" font-size=\"{size}\"{style}>{text}</text>");

@@ -92,7 +92,8 @@ impl Maximise {
 }
 
 /// The image that makes a layer's channel answer most, for each of the channels that were asked for: what its filter looks for. The same model,
-/// seed and device give the same bytes. In networks with dead filters, whose answer never changes, an image stays grey.
+/// seed and device give the same bytes. Where the answer doesn't change with the image, as that of a ReLU that gives 0, the image stays grey: the layer
+/// before it shows more. Images of little contrast are shown with up to four times as much.
 ///
 /// ```no_run
 /// # use striate::{Device, Result, io::onnx::Onnx, vis};
@@ -163,10 +164,19 @@ pub fn maximise_filter(model: &mut Model, what: &Maximise) -> Result<RgbImage> {
     let note = format!("Gradient ascent from noise, {} steps, seed {}.", what.steps, what.seed.0);
     let mut sheet = Sheet::new(if n == 1 { format!("{}: channel {}", what.layer, what.channels[0]) } else { title }).note(note);
     for (&channel, image) in what.channels.iter().zip(levels.chunks(len)) {
-        let bytes: Vec<u8> = image.iter().map(|v| v.round() as u8).collect();
+        let bytes = contrasted(image);
         sheet = sheet.tile(channel.to_string(), picture(&bytes, shape)?);
     }
     sheet.draw()
+}
+
+/// The image's bytes, with up to four times the contrast where it has little.
+fn contrasted(levels: &[f32]) -> Vec<u8> {
+    let mut away: Vec<f32> = levels.iter().map(|v| (v - 128.0).abs()).collect();
+    away.sort_by(f32::total_cmp);
+    let most = away[(away.len() - 1) * 99 / 100];
+    let factor = if most > 0.0 { (120.0 / most).clamp(1.0, 4.0) } else { 1.0 };
+    levels.iter().map(|v| (128.0 + (v - 128.0) * factor).round().clamp(0.0, 255.0) as u8).collect()
 }
 
 /// A mean over 3 x 3 pixels of weights 1, 2, 1 along each axis; at the border the nearest pixels once more.

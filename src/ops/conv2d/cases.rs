@@ -85,6 +85,26 @@ fn setups() -> Vec<Setup> {
             window: Window2d { stride: [2, 2], padding: Padding::all(3), ..Window2d::new([7, 7]) },
             ..base("stem_stride_2", [1, 13, 30, 3], 18, [7, 7])
         },
+        // Few channels and sides that are multiples of the stride: all phases of the gradient by the input at once.
+        Setup {
+            window: Window2d { stride: [2, 2], padding: Padding::all(3), ..Window2d::new([7, 7]) },
+            ..base("stem_joined", [2, 14, 34, 3], 16, [7, 7])
+        },
+        Setup {
+            window: Window2d {
+                stride: [2, 3],
+                padding: Padding::Explicit { top: 2, bottom: 0, left: 1, right: 4 },
+                ..Window2d::new([3, 2])
+            },
+            ..base("joined_uneven", [1, 8, 15, 2], 5, [3, 2])
+        },
+        Setup {
+            window: Window2d { stride: [2, 2], padding: Padding::all(1), ..Window2d::new([4, 4]) },
+            ..base("joined_vector", [2, 12, 10, 4], 8, [4, 4])
+        },
+        // Rows of the output that are whole steps of the gradient by the weights.
+        base("width_of_32", [2, 18, 34, 3], 8, [3, 3]),
+        base("vector_width_of_16", [2, 20, 18, 8], 16, [3, 3]),
         base("pointwise_many_channels", [2, 5, 7, 34], 70, [1, 1]),
         Setup {
             window: Window2d { stride: [2, 2], padding: Padding::all(1), ..Window2d::new([3, 3]) },
@@ -230,6 +250,7 @@ pub(super) fn grad_input() -> Vec<Case> {
     let transposed = [
         ("bias", [2, 9, 7, 8], 4, 1, Window2d { stride: [2, 2], padding: Padding::all(1), ..Window2d::new([4, 3]) }),
         ("bias_holes", [1, 8, 9, 3], 5, 1, Window2d { stride: [3, 4], ..Window2d::new([2, 2]) }),
+        ("bias_joined", [2, 10, 12, 3], 5, 1, Window2d { stride: [2, 2], padding: Padding::all(1), ..Window2d::new([4, 4]) }),
         ("bias_pointwise", [2, 5, 3, 8], 6, 1, Window2d::new([1, 1])),
         ("bias_depthwise", [1, 9, 8, 4], 4, 4, Window2d { stride: [2, 2], ..Window2d::new([3, 3]) }),
         ("bias_winograd", [3, 22, 22, 64], 64, 1, Window2d { padding: Padding::all(1), ..Window2d::new([3, 3]) }),

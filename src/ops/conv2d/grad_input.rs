@@ -4,7 +4,9 @@ use super::{Conv2d, Conv2dGradWeight, GRAD_INPUT, depthwise, standard, winograd}
 use crate::error::{Error, Result};
 use crate::linalg::{self, Geometry, Matrix, Real, for_each_chunk_with};
 use crate::op::Buffer::{Input, Output};
-use crate::op::{Activation, Bound, Cost, Cpu, CpuArgs, Gradient, Interchange, Op, Recorder, Term, moved_bytes};
+use crate::op::{
+    Activation, Bound, Cost, Cpu, CpuArgs, Gradient, Interchange, MainLoop, Op, Recorder, Term, moved_bytes,
+};
 use crate::ops::gemm::{self, Gemm, Phase};
 use crate::ops::matmul::{self, finish_rows, refuse_fused, refuse_fused_export};
 use crate::ops::reduce::{Reduce, Reduction};
@@ -49,7 +51,7 @@ struct AxisPhase {
     first: usize,
     len: usize,
     /// The first tap, how many there are, and from tap to tap.
-    tap: usize,
+    tap: i32,
     taps: usize,
     tap_step: usize,
     /// Where the first tap of the first pixel lies in `dy`, and by how much the next tap's is before that.
@@ -69,7 +71,7 @@ impl AxisPhase {
             AxisPhase {
                 first,
                 len: (g.input[axis] - first).div_ceil(stride),
-                tap,
+                tap: tap as i32,
                 taps: taps.len(),
                 tap_step,
                 at: reached(tap).div_euclid(stride as i64) as i32,
@@ -78,33 +80,69 @@ impl AxisPhase {
         };
         (0..stride.min(g.input[axis])).map(phase).collect()
     }
+
+    /// All phases at once, without dilation: `len` places between two windows, and the taps that any phase has. The first tap is the
+    /// first phase's, which may lack it; those of the next phases follow it.
+    fn joined(g: &Geometry, axis: usize) -> AxisPhase {
+        let (stride, pad) = (g.stride[axis], g.pad[axis]);
+        let at = pad.div_ceil(stride);
+        let tap = pad as i32 - (at * stride) as i32;
+        AxisPhase {
+            first: 0,
+            len: g.input[axis] / stride,
+            tap,
+            taps: ((g.kernel[axis] as i32 - tap) as usize).div_ceil(stride),
+            tap_step: stride,
+            at: at as i32,
+            back: 1,
+        }
+    }
 }
 
-impl Conv2dGradInput {
-    /// The products that make up the gradient, one for each phase of both axes.
-    fn phases(&self, g: &Geometry) -> Vec<Phase> {
-        let tap_len = g.c_in / g.groups * g.c_out;
-        let (rows, columns) = (AxisPhase::all(g, 0), AxisPhase::all(g, 1));
-        let phase = |v: &AxisPhase, h: &AxisPhase| Phase {
-            rows: g.n * v.len * h.len,
-            k: v.taps * h.taps * (g.c_out / g.groups),
-            params: vec![
-                ("phase_h", v.first.into()),
-                ("phase_w", h.first.into()),
-                ("rows", v.len.into()),
-                ("columns", h.len.into()),
-                ("taps_w", h.taps.max(1).into()),
-                ("first_h", (v.at as u32).into()),
-                ("first_w", (h.at as u32).into()),
-                ("back_h", v.back.into()),
-                ("back_w", h.back.into()),
-                ("tap_first", ((v.tap * g.kernel[1] + h.tap) * tap_len).into()),
-                ("tap_down", (v.tap_step * g.kernel[1] * tap_len).into()),
-                ("tap_right", (h.tap_step * tap_len).into()),
-            ],
-        };
-        rows.iter().flat_map(|v| columns.iter().map(move |h| phase(v, h))).collect()
+/// What a phase needs, of both axes.
+fn phase(g: &Geometry, v: &AxisPhase, h: &AxisPhase) -> Phase {
+    let tap_len = g.c_in / g.groups * g.c_out;
+    Phase {
+        rows: g.n * v.len * h.len,
+        k: v.taps * h.taps * (g.c_out / g.groups),
+        params: vec![
+            ("phase_h", v.first.into()),
+            ("phase_w", h.first.into()),
+            ("rows", v.len.into()),
+            ("columns", h.len.into()),
+            ("taps_w", h.taps.max(1).into()),
+            ("first_h", (v.at as u32).into()),
+            ("first_w", (h.at as u32).into()),
+            ("back_h", v.back.into()),
+            ("back_w", h.back.into()),
+            ("tap_h", (v.tap as u32).into()),
+            ("tap_w", (h.tap as u32).into()),
+            ("tap_down", (v.tap_step * g.kernel[1] * tap_len).into()),
+            ("tap_right", (h.tap_step * tap_len).into()),
+        ],
     }
+}
+
+/// The products that make up the gradient, one for each phase of both axes.
+fn phases(g: &Geometry) -> Vec<Phase> {
+    let (rows, columns) = (AxisPhase::all(g, 0), AxisPhase::all(g, 1));
+    rows.iter().flat_map(|v| columns.iter().map(move |h| phase(g, v, h))).collect()
+}
+
+/// Most columns that all phases may have together to be made at once: those of the narrowest tile.
+const MOST_JOINED: usize = 16;
+
+/// Whether one product makes all phases: where the channels are few, all of them together fill a tile that each phase would leave
+/// mostly empty, and `dy` is read once. What a phase's missing taps add are zeros, at most as many as fill up the kernel to a multiple
+/// of the stride; so a NaN or an infinity in `dy` makes NaN of the pixels that these would reach, too.
+fn is_joined(r: &Recorder<'_>, g: &Geometry) -> bool {
+    let n_phases = g.stride[0] * g.stride[1];
+    r.profile().main_loop == MainLoop::Tiled
+        && n_phases > 1
+        && n_phases * g.c_in <= MOST_JOINED
+        && g.groups == 1
+        && g.dilation == [1, 1]
+        && (0..2).all(|axis| g.input[axis].is_multiple_of(g.stride[axis]))
 }
 
 impl Op for Conv2dGradInput {
@@ -159,16 +197,23 @@ impl Op for Conv2dGradInput {
             winograd::record(r, &gradient, true, epilogue);
             return Ok(());
         }
-        let phases = self.phases(&g);
+        let is_joined = is_joined(r, &g);
+        let joined = if is_joined { g.stride[0] * g.stride[1] } else { 1 };
+        let phases =
+            if is_joined { vec![phase(&g, &AxisPhase::joined(&g, 0), &AxisPhase::joined(&g, 1))] } else { phases(&g) };
         let gemm = Gemm {
             operand: &GRAD_INPUT,
-            consts: vec![("PHASES", (phases.len() > 1).into())],
-            size: [size[0], size[1], phases.iter().map(|p| p.k).max().unwrap_or(0)],
+            consts: vec![("PHASES", (phases.len() * joined > 1).into())],
+            size: [size[0] / joined, size[1] * joined, phases.iter().map(|p| p.k).max().unwrap_or(0)],
             phases,
+            joined,
+            k_digit: g.c_out / g.groups,
             groups: g.groups,
             batch: false,
             vector: [c_out_4, c_out_4, c_in_4],
-            params: g.params(&["h_in", "w_in", "h_out", "w_out", "c_out", "c_out_group", "stride_h", "stride_w"]),
+            params: g.params(&[
+                "h_in", "w_in", "h_out", "w_out", "c_in_group", "c_out", "c_out_group", "k_h", "k_w", "stride_h", "stride_w",
+            ]),
         };
         gemm.record(r, Input(0), Input(1), epilogue, Output(0));
         Ok(())

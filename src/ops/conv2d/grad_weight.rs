@@ -74,6 +74,8 @@ impl Op for Conv2dGradWeight {
             consts: g.stride_consts(),
             size,
             phases: Vec::new(),
+            joined: 1,
+            k_digit: g.output[1],
             groups: g.groups,
             batch: false,
             vector: [c_in_4, c_out_4, c_out_4],
