@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use striate::data::Dataset;
 use striate::nn::{Model, Sequential};
 use striate::train::{
-    Adam, Callback, CallbackState, Checkpoints, Context, EarlyStopping, Epoch, Fit, History, Monitor, Progress, Resume, Schedule,
-    Sgd, read_checkpoint,
+    Adam, Augmentation, Callback, CallbackState, Checkpoints, Context, EarlyStopping, Epoch, Fit, History, Monitor, Progress,
+    Resume, Schedule, Sgd, read_checkpoint,
 };
 use striate::{Device, Error, Result, Seed, Tensor};
 
@@ -108,6 +108,7 @@ fn each_setting_can_be_gone_on_from() {
         ("lamb", silent(2).batch(5).optimizer(striate::train::Lamb::default())),
         ("accumulation", silent(2).batch(4).accumulate(3)),
         ("no shuffling", silent(2).batch(4).shuffle(false)),
+        ("augmentation", silent(2).batch(4).augment(Augmentation::new().flip_horizontal(0.5).rotate(20.0).noise(0.1).mixup(0.2))),
         ("plateau", silent(4).batch(11).schedule(Schedule::Plateau { factor: 0.1, patience: 0 }).validate(&test)),
     ];
     let device = Device::cpu();
@@ -307,6 +308,11 @@ fn a_checkpoint_of_another_run_is_refused() {
     refused("frozen layers", net().trainable(false), 3, &train, fit());
     refused("seed", net(), 4, &train, fit());
     refused("number of training samples", net(), 3, &train.take(21).unwrap(), fit());
+    let labels = train.labels().iter().map(|label| (label + 1) % 3).collect();
+    refused("labels", net(), 3, &Dataset::new(train.images().unwrap().clone(), labels, 3).unwrap(), fit());
+    refused("labels and weights", net(), 3, &train.clone().weighted(vec![0.5; 22]).unwrap(), fit());
+    refused("normalisation", net(), 3, &train.clone().normalized(2.0, 0.0).unwrap(), fit());
+    refused("augmentation", net(), 3, &train, fit().augment(Augmentation::new().flip_vertical(0.5)));
     refused("optimizer", net(), 3, &train, fit().optimizer(Sgd::new(0.001)));
     refused("learning rate", net(), 3, &train, fit().optimizer(Adam::new(0.002)));
     refused("batch size", net(), 3, &train, fit().batch(4));

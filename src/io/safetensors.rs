@@ -95,10 +95,13 @@ fn digest_place(bytes: &[u8]) -> Option<Range<usize>> {
 }
 
 fn digest(bytes: &[u8], place: &Range<usize>) -> String {
+    sha256([&bytes[..place.start], &[b'0'; DIGITS], &bytes[place.end..]])
+}
+
+/// The SHA-256 of parts, one after the other, in hexadecimal digits.
+pub(crate) fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
-    hash.update(&bytes[..place.start]);
-    hash.update([b'0'; DIGITS]);
-    hash.update(&bytes[place.end..]);
+    parts.into_iter().for_each(|part| hash.update(part));
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -171,8 +171,8 @@ impl Fit {
     /// model to what it was, whatever it is now, and training comes to the same bits as if it had never been interrupted, on the same
     /// device and with the same data.
     ///
-    /// The network, its seed, the number and classes of the training samples and all settings that the bits depend on must be those of the
-    /// run that wrote the checkpoint. Other settings may change: validation, callbacks, early stopping, progress, recomputation; and the
+    /// The network, its seed, the training samples (of which number, labels, weights and normalisation are compared) and all settings that
+    /// the bits depend on must be those of the run that wrote the checkpoint. Other settings may change: validation, callbacks, early stopping, progress, recomputation; and the
     /// number of epochs, unless the schedule's factor depends on it.
     pub fn resume(mut self, resume: Resume) -> Fit {
         self.resume = resume;

@@ -120,7 +120,9 @@ impl Model {
         let mut batches = training.feeder(training.order.batches(0..fit.epochs, 0)?);
         for (i, rate) in rates.enumerate() {
             let Some(samples) = batches.next()? else { break };
-            training.at.batch %= training.order.n_batches();
+            if training.at.batch == training.order.n_batches() {
+                (training.at.epoch, training.at.batch) = (training.at.epoch + 1, 0);
+            }
             training.step(samples, rate).await?;
             let loss = training.at.history.step_losses.last().copied().map_or(f64::NAN, f64::from);
             if !loss.is_finite() {

@@ -7,7 +7,7 @@ use super::monitor::{Record, Watch};
 use super::run::Position;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::io::safetensors::{decode, encode_with_digest, in_file};
+use crate::io::safetensors::{decode, encode_with_digest, in_file, sha256};
 use crate::nn::Model;
 use crate::tensor::{Shape, Tensor};
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ struct Header {
     format: u32,
     weights: Vec<Described>,
     /// What must be the same in a run that goes on from here, by name.
-    settings: BTreeMap<String, String>,
+    settings: Vec<(String, String)>,
     position: Position,
     watch: Watch,
     best: Record,
@@ -52,7 +52,7 @@ struct Header {
 #[derive(Clone, Debug)]
 pub(super) struct Saved {
     weights: Vec<Described>,
-    settings: BTreeMap<String, String>,
+    settings: Vec<(String, String)>,
     pub position: Position,
     pub watch: Watch,
     /// Of the best model that was written.
@@ -68,18 +68,26 @@ pub(super) struct Saved {
 }
 
 /// What a model and settings are, as far as a run depends on them: where one of these differs, a run can't go on from a checkpoint.
-fn settings(model: &Model, train: &Dataset, fit: &Fit) -> BTreeMap<String, String> {
-    let mut all: BTreeMap<String, String> = fit.settings().into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-    all.insert("seed".to_string(), model.network.seed.0.to_string());
-    all.insert("number of training samples".to_string(), train.len().to_string());
+fn settings(model: &Model, train: &Dataset, fit: &Fit) -> Vec<(String, String)> {
     let layers = |only_frozen: bool| {
         let names = model.network.layer_names().filter(|(_, trainable)| !(only_frozen && *trainable)).map(|(name, _)| name);
         let names = names.collect::<Vec<_>>().join(", ");
         if names.is_empty() { "none".to_string() } else { names }
     };
-    all.insert("frozen layers".to_string(), layers(true));
-    all.insert("layers".to_string(), layers(false));
-    all
+    let labels = train.labels().iter().flat_map(|label| label.to_le_bytes());
+    let weights = train.weights().into_iter().flatten().flat_map(|weight| weight.to_le_bytes());
+    let digest = sha256([&labels.chain(weights).collect::<Vec<u8>>()[..]]);
+    // What says most comes first: the first that differs is what a user is told of.
+    let mut all = vec![
+        ("layers", layers(false)),
+        ("frozen layers", layers(true)),
+        ("seed", model.network.seed.0.to_string()),
+        ("number of training samples", train.len().to_string()),
+        ("labels and weights of the training samples, as a digest", digest),
+        ("normalisation of the training samples", format!("scale {:?}, offset {:?}", train.scale(), train.offset())),
+    ];
+    all.extend(fit.settings());
+    all.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
 }
 
 fn described(model: &Model) -> Vec<Described> {
@@ -181,14 +189,15 @@ impl Saved {
             model.matching(&self.weights("")?).complete()?;
         }
         let now = settings(model, train, fit);
-        for (name, want) in &now {
-            let got = self.settings.get(name).map_or("none", String::as_str);
+        let of = |settings: &[(String, String)], name: &str| match settings.iter().find(|(n, _)| n == name) {
+            Some((_, value)) => value.clone(),
+            None => "none".to_string(),
+        };
+        for (name, _) in now.iter().chain(&self.settings) {
+            let (got, want) = (of(&self.settings, name), of(&now, name));
             if got != want {
                 return Err(Error::invalid(name, got, format!("{want}, as in this call of `fit`")));
             }
-        }
-        if let Some((name, got)) = self.settings.iter().find(|(name, _)| !now.contains_key(*name)) {
-            return Err(Error::invalid(name, got, "none, as in this call of `fit`"));
         }
         Ok(())
     }
