@@ -431,7 +431,6 @@ fn epochs(n: usize, val: bool, accuracy: bool) -> History {
             learning_rate: 0.001,
             seconds: 1.0,
             images_per_second: 1.0,
-            learning_rate: 0.001,
         }
     };
     History { epochs: (0..n).map(epoch).collect(), ..History::default() }
