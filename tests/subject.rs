@@ -2,7 +2,6 @@
 #![cfg(all(feature = "onnx", feature = "photos"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests may stop at what they don't expect.
 
-#[allow(dead_code)] // The examples use the rest.
 #[path = "../examples/common/subject.rs"]
 mod subject;
 

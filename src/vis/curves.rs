@@ -35,6 +35,7 @@ const CHART: (u32, u32) = (620, 400);
 ///     seconds: 1.0,
 ///     images_per_second: 1.0,
 ///     learning_rate: 0.001,
+///     step: 1,
 /// };
 /// let history = History { epochs: vec![epoch(2.0, 0.3), epoch(1.0, 0.7)], ..History::default() };
 /// let picture = vis::curves(&history)?;
