@@ -23,6 +23,7 @@ pub use crate::ops::resample2d::Corners;
 pub use init::Init;
 pub use inspect::{GradientBy, Gradients};
 pub use layer::{Layer, LayerContext, Mode, Penalty};
+#[cfg(feature = "onnx")]
 pub(crate) use layers::product_by_rows;
 pub use layers::*;
 pub use model::Model;

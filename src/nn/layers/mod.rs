@@ -30,6 +30,7 @@ pub use conv_transpose2d::ConvTranspose2d;
 pub use conv1d::Conv1d;
 pub use conv2d::Conv2d;
 pub use dense::Dense;
+#[cfg(feature = "onnx")]
 pub(crate) use dense::product_by_rows;
 pub use depthwise_conv2d::DepthwiseConv2d;
 pub use dropout::{Dropout, SpatialDropout};
