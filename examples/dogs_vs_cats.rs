@@ -7,6 +7,8 @@
 mod common;
 #[path = "common/photos.rs"]
 mod photos;
+#[path = "common/stop.rs"]
+mod stop;
 #[path = "common/subject.rs"]
 mod subject;
 
@@ -109,7 +111,7 @@ fn main() -> Result<()> {
     // A file that is no network shows before the first lesson and not after it.
     let backbone = arguments.backbone.as_ref().map(|path| Backbone::read(path, None, &device)).transpose()?;
     let results = Results::new(&arguments.out)?;
-    let mut school = School { arguments, device, results, stop: photos::stop_on_ctrl_c()?, lessons: Vec::new() };
+    let mut school = School { arguments, device, results, stop: stop::on_ctrl_c()?, lessons: Vec::new() };
 
     let photos = school.photos([SIDE; 2])?;
     let mut model = network(false, &school.device, seed)?;

@@ -6,6 +6,8 @@
 mod common;
 #[path = "common/photos.rs"]
 mod photos;
+#[path = "common/stop.rs"]
+mod stop;
 #[path = "common/subject.rs"]
 mod subject;
 
@@ -96,7 +98,7 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let device = subject::device(arguments.device.as_deref())?;
     let seed = Seed(arguments.seed);
-    let stop = photos::stop_on_ctrl_c()?;
+    let stop = stop::on_ctrl_c()?;
     let mut backbone = match &arguments.backbone {
         Some(path) => Some(Backbone::read(path, arguments.until.as_deref(), &device)?),
         None => None,

@@ -7,8 +7,6 @@ use crate::subject::{PhotoOptions, Subject};
 use anyhow::{Context, Result, bail};
 use image::RgbImage;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use striate::data::{Dataset, LeftOut};
 use striate::io::{ModelCard, OnnxExport};
 use striate::nn::{Model, Sequential};
@@ -21,20 +19,6 @@ const SHOWN: usize = 12;
 
 /// The name of the layer that gives a new network's classes.
 pub const CLASSES: &str = "classes";
-
-/// A flag that the first Ctrl-C sets; the second one ends the program.
-pub fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            // The shell's prompt gets a line of its own.
-            eprintln!();
-            std::process::exit(130);
-        }
-    })?;
-    Ok(stop)
-}
 
 /// Says what was found, and what was left out.
 pub fn describe(data: &Dataset, left_out: &LeftOut) -> Result<()> {

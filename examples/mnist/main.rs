@@ -10,6 +10,8 @@ mod digits;
 mod networks;
 mod photo;
 mod recipe;
+#[path = "../common/stop.rs"]
+mod stop;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
@@ -17,8 +19,6 @@ use networks::Network;
 use recipe::Recipe;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use striate::data::{self, Dataset};
 use striate::nn::Model;
@@ -164,18 +164,8 @@ fn main() -> Result<()> {
 
 /// How to train.
 fn settings(args: &Args, test: &Dataset) -> Result<Fit> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    ctrlc::set_handler(move || {
-        // The first Ctrl-C ends training after the step; a second one ends the program.
-        if flag.swap(true, Ordering::Relaxed) {
-            // The shell's prompt gets a line of its own.
-            eprintln!();
-            std::process::exit(130);
-        }
-    })?;
     let recipe = Recipe::of(args.model);
-    let fit = Fit::epochs(args.epochs).batch(args.batch.unwrap_or(recipe.batch)).validate(test).stop_flag(stop);
+    let fit = Fit::epochs(args.epochs).batch(args.batch.unwrap_or(recipe.batch)).validate(test).stop_flag(stop::on_ctrl_c()?);
     let fit = match &args.checkpoints {
         Some(folder) => fit.checkpoints(Checkpoints::in_folder(folder)),
         None => fit,
