@@ -23,6 +23,7 @@ use striate::io::ModelCard;
 use striate::nn::{Model, Sequential};
 use striate::train::{Adam, Fit, History, Monitor, RmsProp};
 use striate::{Device, Seed};
+use subject::InputOptions;
 
 /// Trains networks that tell dogs from cats, each lesson a better one, on any folder with a sub folder of photos for each of the two. It ends with a table, and with
 /// curves of each lesson and pictures of the last one's network in a folder.
@@ -39,6 +40,8 @@ struct Arguments {
     /// An ONNX file with a network that was trained on other photos, for the last two lessons
     #[arg(long, value_name = "FILE")]
     backbone: Option<PathBuf>,
+    #[command(flatten)]
+    input: InputOptions,
     /// Photos a step
     #[arg(long, default_value_t = 20, value_name = "N")]
     batch: usize,
@@ -109,7 +112,7 @@ fn main() -> Result<()> {
     let device = subject::device(arguments.device.as_deref())?;
     let seed = Seed(arguments.seed);
     // A file that is no network shows before the first lesson and not after it.
-    let backbone = arguments.backbone.as_ref().map(|path| Backbone::read(path, None, &device)).transpose()?;
+    let backbone = arguments.backbone.as_ref().map(|path| Backbone::read(path, None, arguments.input, &device)).transpose()?;
     let results = Results::new(&arguments.out)?;
     let mut school = School { arguments, device, results, stop: stop::on_ctrl_c()?, lessons: Vec::new() };
 

@@ -22,6 +22,7 @@ use striate::data::{self, Dataset, Resize};
 use striate::io::ModelCard;
 use striate::nn::{Conv2d, Model, Sequential};
 use striate::train::{Adam, Checkpoints, CsvLog, Fit, History, Monitor, Resume, Schedule};
+use subject::InputOptions;
 
 /// Trains a network on a folder of photos with a sub folder for each class. It writes the network, its curves and pictures of what it has learned to a folder, and
 /// checkpoints while it trains: run again with --resume, it goes on where it was stopped.
@@ -53,6 +54,8 @@ struct Arguments {
     /// An ONNX file with a network that was trained on other photos: its last layers are replaced
     #[arg(long, value_name = "FILE")]
     backbone: Option<PathBuf>,
+    #[command(flatten)]
+    input: InputOptions,
     /// The last layer of the backbone that is kept [default: the last one with height and width]
     #[arg(long, requires = "backbone", value_name = "NAME")]
     until: Option<String>,
@@ -100,7 +103,7 @@ fn main() -> Result<()> {
     let seed = Seed(arguments.seed);
     let stop = stop::on_ctrl_c()?;
     let mut backbone = match &arguments.backbone {
-        Some(path) => Some(Backbone::read(path, arguments.until.as_deref(), &device)?),
+        Some(path) => Some(Backbone::read(path, arguments.until.as_deref(), arguments.input, &device)?),
         None => None,
     };
     let side = arguments.size.map(|side| side as usize);

@@ -3,7 +3,7 @@
 // Each example is a crate of its own and uses a part of this one.
 #![allow(dead_code)]
 
-use crate::subject::{PhotoOptions, Subject};
+use crate::subject::{InputOptions, PhotoOptions, Subject};
 use anyhow::{Context, Result, bail};
 use image::RgbImage;
 use std::path::{Path, PathBuf};
@@ -46,8 +46,8 @@ pub struct Backbone {
 
 impl Backbone {
     /// Keeps the layers until this one; else until the last one with height and width.
-    pub fn read(path: &Path, until: Option<&str>, device: &Device) -> Result<Backbone> {
-        let subject = Subject::open(path, &PhotoOptions::default())?;
+    pub fn read(path: &Path, until: Option<&str>, input: InputOptions, device: &Device) -> Result<Backbone> {
+        let subject = Subject::open(path, &PhotoOptions { input, ..PhotoOptions::default() })?;
         let model = subject.build(device)?;
         let layers = model.summary().layers;
         let layer = match until {
@@ -75,8 +75,9 @@ impl Backbone {
     /// Photos as it was trained to see them.
     pub fn normalised(&self, data: Dataset) -> Result<Dataset> {
         let (scale, offset) = (&self.subject.scale, &self.subject.offset);
-        let means: Vec<f32> = scale.iter().zip(offset).map(|(s, o)| -o / s).collect();
-        let deviations: Vec<f32> = scale.iter().map(|s| 1.0 / s).collect();
+        // `scale` and `offset` are of bytes, means and deviations in parts of 255.
+        let deviations: Vec<f32> = scale.iter().map(|s| 1.0 / (255.0 * s)).collect();
+        let means: Vec<f32> = offset.iter().zip(&deviations).map(|(o, d)| -o * d).collect();
         Ok(data.normalized_channels(&means, &deviations)?)
     }
 

@@ -12,24 +12,31 @@ use striate::io::onnx::{Dimension, Onnx};
 use striate::nn::Model;
 use striate::{Device, Tensor};
 
-/// How photos come to a network whose file doesn't say it.
-#[derive(Args, Default)]
-pub struct PhotoOptions {
-    /// Names of the classes, one a line
-    #[arg(long, value_name = "FILE")]
-    pub labels: Option<PathBuf>,
+/// What a network's input is, where its file doesn't say it.
+#[derive(Args, Clone, Copy, Default)]
+pub struct InputOptions {
     /// Mean of the channels, of 0 to 1 [default: the file's, else that of ImageNet: 0.485,0.456,0.406]
     #[arg(long, value_parser = colours, value_name = "R,G,B")]
     mean: Option<[f32; 3]>,
     /// Standard deviation of the channels [default: the file's, else that of ImageNet: 0.229,0.224,0.225]
     #[arg(long, value_parser = colours, value_name = "R,G,B")]
     std: Option<[f32; 3]>,
-    /// Share of a photo's shorter side that is kept by a crop in its middle [default: as the file says, else 0.875]
-    #[arg(long, value_parser = share)]
-    crop: Option<f32>,
     /// Where the file has the channels of its images [default: where it has 1 or 3]
     #[arg(long, value_enum)]
     layout: Option<Layout>,
+}
+
+/// How photos come to a network whose file doesn't say it.
+#[derive(Args, Default)]
+pub struct PhotoOptions {
+    /// Names of the classes, one a line
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    #[command(flatten)]
+    pub input: InputOptions,
+    /// Share of a photo's shorter side that is kept by a crop in its middle [default: as the file says, else 0.875]
+    #[arg(long, value_parser = share)]
+    pub crop: Option<f32>,
 }
 
 /// `0.485,0.456,0.406`, or one number for all three.
@@ -70,23 +77,24 @@ pub struct Subject {
 impl Subject {
     /// Reads a file. What the options say goes before what the file says.
     pub fn open(path: &Path, options: &PhotoOptions) -> Result<Subject> {
+        let InputOptions { mean, std, .. } = options.input;
         let onnx = Onnx::read(path)?;
         let card = onnx.card().with_context(|| format!("{}", path.display()))?;
-        let layout = layout(&onnx, options.layout)?;
+        let layout = layout(&onnx, options.input.layout)?;
         let (channels, [height, width]) = sizes(&onnx, layout)?;
         let mut subject = match card {
             Some(card) => {
                 Subject { onnx, format: card.photo, crop: None, scale: card.scale, offset: card.offset, classes: card.classes }
             }
             None => {
-                let (scale, offset) = of_mean(options.mean.unwrap_or(MEAN), options.std.unwrap_or(STD), channels);
+                let (scale, offset) = of_mean(mean.unwrap_or(MEAN), std.unwrap_or(STD), channels);
                 let format = PhotoFormat { channels, ..PhotoFormat::new(height, width) };
                 Subject { onnx, format, crop: Some(0.875), scale, offset, classes: Vec::new() }
             }
         };
-        if options.mean.is_some() || options.std.is_some() {
-            ensure!(options.mean.is_some() && options.std.is_some(), "--mean and --std are given together");
-            (subject.scale, subject.offset) = of_mean(options.mean.unwrap_or(MEAN), options.std.unwrap_or(STD), channels);
+        if mean.is_some() || std.is_some() {
+            ensure!(mean.is_some() && std.is_some(), "--mean and --std are given together");
+            (subject.scale, subject.offset) = of_mean(mean.unwrap_or(MEAN), std.unwrap_or(STD), channels);
         }
         subject.crop = options.crop.or(subject.crop);
         if let Some(path) = &options.labels {

@@ -144,7 +144,8 @@ pub fn worst_mistakes(model: &mut Model, data: &Dataset, most: usize) -> Result<
     found.sort_by(|a, b| b.loss.total_cmp(&a.loss).then(a.index.cmp(&b.index)));
     let mistakes = found.iter().filter(|a| a.said != a.label).count();
     let note = format!("{mistakes} of {} photos were taken for another class; the largest losses first.", data.len());
-    let mut sheet = Sheet::new("Worst mistakes").note(note);
+    let longer = data.image_shape().dims().iter().take(2).copied().max().unwrap_or(0);
+    let mut sheet = Sheet::new("Worst mistakes").note(note).side((longer as u32).clamp(128, 256));
     for answer in found.iter().take(most) {
         let name = |class| class_name(data.class_names(), class);
         let said = match answer.said == answer.label {

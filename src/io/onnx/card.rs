@@ -165,7 +165,7 @@ mod tests {
         ModelCard {
             classes: vec!["cat".into(), "dog \"2\"\n".into()],
             photo: PhotoFormat { height: 150, width: 100, channels: 3, resize: Resize::Crop },
-            scale: vec![1.0 / 255.0, 0.1, 1e-20],
+            scale: vec![1.0 / 255.0, 0.1, 0.5],
             offset: vec![-1.234_567_8],
         }
     }
@@ -192,8 +192,8 @@ mod tests {
             ("\"height\":150", "\"height\":-1", "fields"),
             ("\"classes\"", "\"kinds\"", "unknown field `kinds`"),
             ("[-1.23", "[1.0,-1.23", "offset: got [1.0, -1.23"),
-            ("1e-20", "1e400", "text"),
-            ("1e-20", "1e300", "scale"),
+            ("0.5]", "1e400]", "text"),
+            ("0.5]", "1e300]", "scale"),
             ("{", "[", "text"),
         ] {
             let got = error(&text.replacen(from, to, 1));
