@@ -82,9 +82,9 @@ struct School {
 impl School {
     fn photos(&self, size: [usize; 2]) -> Result<[Dataset; 2]> {
         let folder = data::image_folder(&self.arguments.dir).size(size[0], size[1]).resize(Resize::Crop);
-        let (data, left_out) = folder.load()?;
+        let (data, _) = folder.load()?;
         if self.lessons.is_empty() {
-            photos::describe(&data, &left_out)?;
+            photos::describe(&data)?;
         }
         ensure!(data.classes() == 2, "{} has {} classes, want 2", self.arguments.dir.display(), data.classes());
         let (train, validation) = data.split_stratified(0.75, Seed(self.arguments.seed))?;

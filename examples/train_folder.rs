@@ -11,7 +11,7 @@ mod stop;
 #[path = "common/subject.rs"]
 mod subject;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use photos::{Backbone, Results};
 use std::path::{Path, PathBuf};
@@ -79,6 +79,9 @@ struct Arguments {
     device: Option<String>,
 }
 
+/// Folder of the checkpoints among the results.
+const CHECKPOINTS: &str = "checkpoints";
+
 /// A small network: blocks of convolutions, each with twice the filters at half the height and width, until 8 pixels are left or fewer.
 fn small_network(side: usize, classes: usize) -> Sequential {
     let mut net = Sequential::new([side, side, 3]);
@@ -101,6 +104,13 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let device = subject::device(arguments.device.as_deref())?;
     let seed = Seed(arguments.seed);
+    let results = Results::new(&arguments.out)?;
+    if !arguments.resume && results.path(CHECKPOINTS).exists() {
+        bail!(
+            "{} has checkpoints of another run: --resume goes on from them, --out takes another folder",
+            arguments.out.display()
+        );
+    }
     let stop = stop::on_ctrl_c()?;
     let mut backbone = match &arguments.backbone {
         Some(path) => Some(Backbone::read(path, arguments.until.as_deref(), arguments.input, &device)?),
@@ -117,8 +127,8 @@ fn main() -> Result<()> {
         (None, side) => [side.unwrap_or(64); 2],
     };
 
-    let (data, left_out) = data::image_folder(&arguments.dir).size(h, w).resize(Resize::Crop).open()?;
-    photos::describe(&data, &left_out)?;
+    let (data, _) = data::image_folder(&arguments.dir).size(h, w).resize(Resize::Crop).open()?;
+    photos::describe(&data)?;
     let (train, validation) = data.cached(arguments.cache << 20).split_stratified(1.0 - arguments.validation, seed)?;
     let (train, validation) = match &backbone {
         Some(backbone) => (backbone.normalised(train)?, backbone.normalised(validation)?),
@@ -130,7 +140,6 @@ fn main() -> Result<()> {
     let (train, validation) = (train.named("training photos"), validation.named("validation photos"));
     println!("{} to train on, {} for validation, as {h} x {w} pixels, on {device}.\n", train.len(), validation.len());
 
-    let results = Results::new(&arguments.out)?;
     let mut model = match &mut backbone {
         Some(backbone) => with_new_head(backbone, [&train, &validation], &arguments, &stop)?,
         None => small_network(h, train.classes()).build(&device, seed)?,
@@ -165,7 +174,7 @@ fn fit(
     stop: &Arc<AtomicBool>,
 ) -> Result<History> {
     let rate = arguments.lr.unwrap_or(if arguments.backbone.is_some() { 1e-4 } else { 1e-3 });
-    let checkpoints = results.path("checkpoints");
+    let checkpoints = results.path(CHECKPOINTS);
     let mut fit = Fit::epochs(arguments.epochs)
         .batch(arguments.batch)
         .optimizer(Adam::new(rate))
@@ -182,9 +191,6 @@ fn fit(
         fit = fit.loader_threads(threads);
     }
     let history = model.fit(train, fit)?;
-    for (photo, why) in train.unreadable().iter().chain(&validation.unreadable()) {
-        eprintln!("{photo}: {why}; another photo of its class was shown instead");
-    }
     if history.stopped {
         println!("\nStopped by Ctrl-C; --resume goes on from here.");
     }
@@ -206,6 +212,6 @@ fn finish(model: &mut Model, validation: &Dataset, history: &History, results: &
     results.curves("curves.png", history)?;
     results.model(model, validation, ModelCard::of(validation, Resize::Crop)?)?;
     println!("  {:<20} numbers of each epoch", "log.csv");
-    println!("  {:<20} the last two states of training, and the best weights", "checkpoints");
+    println!("  {CHECKPOINTS:<20} the last two states of training, and the best weights");
     Ok(())
 }

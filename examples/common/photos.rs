@@ -7,7 +7,7 @@ use crate::subject::{InputOptions, PhotoOptions, Subject};
 use anyhow::{Context, Result, bail};
 use image::RgbImage;
 use std::path::{Path, PathBuf};
-use striate::data::{Dataset, LeftOut};
+use striate::data::Dataset;
 use striate::io::{ModelCard, OnnxExport};
 use striate::nn::{Model, Sequential};
 use striate::train::{Augmentation, History, Metric, SoftmaxCrossEntropy};
@@ -20,14 +20,11 @@ const SHOWN: usize = 12;
 /// The name of the layer that gives a new network's classes.
 pub const CLASSES: &str = "classes";
 
-/// Says what was found, and what was left out.
-pub fn describe(data: &Dataset, left_out: &LeftOut) -> Result<()> {
+/// Says what was found. What was left out the crate has warned of.
+pub fn describe(data: &Dataset) -> Result<()> {
     let counts = data.class_counts()?;
     let classes: Vec<String> = data.class_names().iter().zip(&counts).map(|(name, n)| format!("{name} {n}")).collect();
     println!("{} photos: {}.", data.len(), classes.join(", "));
-    if !left_out.is_empty() {
-        eprintln!("{left_out}");
-    }
     Ok(())
 }
 

@@ -141,8 +141,10 @@ impl Store {
             Ok(image) => Ok(self.keep(at, image.into())),
             Err(e) => {
                 let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-                if broken.insert(i, e.to_string()).is_none() {
-                    log::warn!("{}: {e}; another of its class takes its place ({} so far)", name(), broken.len());
+                // The file is named beside it.
+                let why = if let Error::File { message, .. } = &e { message.clone() } else { e.to_string() };
+                if broken.insert(i, why).is_none() {
+                    log::warn!("{e}; another of its class takes its place ({} so far)", broken.len());
                 }
                 Err(e)
             }
