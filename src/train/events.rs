@@ -166,8 +166,7 @@ impl Training<'_> {
             Ok(()) => self.has_written = true,
             Err(e) if self.has_written => {
                 self.at.history.failed_checkpoints += 1;
-                log::warn!("a checkpoint couldn't be written: {e}");
-                self.reporter.note(&format!("a checkpoint couldn't be written: {e}"));
+                self.reporter.warn(&format!("a checkpoint couldn't be written: {e}"));
                 return Ok(false);
             }
             Err(e) => return Err(e),

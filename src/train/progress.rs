@@ -94,7 +94,16 @@ impl Reporter {
         self.start_epoch(epoch, n_samples);
     }
 
-    /// A line for what isn't an epoch, such as a checkpoint that couldn't be written.
+    /// A line for what went wrong: where training prints nothing, in the log.
+    pub fn warn(&mut self, line: &str) {
+        if self.lines {
+            self.note(line);
+        } else {
+            log::warn!("{line}");
+        }
+    }
+
+    /// A line for what isn't an epoch.
     pub fn note(&mut self, line: &str) {
         match &self.current {
             _ if !self.lines => {}
