@@ -16,7 +16,7 @@ static SHADER: Source = shader!("mix");
 /// Whole numbers of a sample among `partners`: see [`Mix`].
 pub const PARTNERS: usize = 5;
 
-/// `y[i] = share[i] x[i] + (1 - share[i]) x[p]`, and x[p] alone in a rectangle.
+/// `y[i] = share[i] x[i] + (1 - share[i]) x[p]`, and `x[p]` alone in a rectangle.
 ///
 /// Inputs: x, f32 `[n, h, w, c]`, or without rectangles of any shape `[n, ..]`; partners, u32 `[n, 5]` ([`PARTNERS`]): p, of which one beyond the last
 /// means the last, then top, bottom, left and right of the rectangle in pixels, ends not included; shares, f32 `[n]`. A share of 1 takes nothing of
