@@ -1,7 +1,7 @@
 //! Where a NaN or an infinity came from.
 
 use super::Loss;
-use super::augment::{Augmentation, Moment, add_training_batch};
+use super::augment::{self, Change, add_training_batch};
 use super::step::add_loss;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -22,7 +22,7 @@ pub(super) struct BadBatch<'a> {
     pub step: u32,
     pub loss: &'a dyn Loss,
     /// What its pictures were changed by.
-    pub augmentation: Option<(&'a Augmentation, Moment)>,
+    pub change: Change<'a>,
 }
 
 impl Model {
@@ -36,22 +36,21 @@ impl Model {
     /// The error for a batch whose loss isn't finite: the first layer whose parameters aren't, else the first whose output isn't. The
     /// batch is run again layer by layer; with the same step, dropout drops the same, and pictures are changed alike.
     pub(super) async fn diagnose(&mut self, batch: BadBatch<'_>) -> Result<Error> {
-        let BadBatch { data, source, indices, mode, step, loss, augmentation } = batch;
+        let BadBatch { data, source, indices, mode, step, loss, change } = batch;
         let found = |layer: String, what: &str| Error::NonFinite { layer, what: what.to_string(), step: u64::from(step) };
         if let Some(layer) = self.non_finite_parameters().await? {
             return Ok(found(layer, "parameters"));
         }
         let n = indices.len();
-        let change = augmentation.map(|(augmentation, _)| augmentation);
-        let key = format!("diagnose {n}, {mode:?}, {loss:?}, {}, {change:?}", source.key(data));
+        let augmentation = change.map(|(augmentation, _)| augmentation);
+        let key = format!("diagnose {n}, {mode:?}, {loss:?}, {}, {augmentation:?}", source.key(data));
         let program = self.program(key, |model| model.plan_diagnosis(&batch)).await?;
         let (Some(ports), Some(step_port)) = (program.ports.data, program.ports.step) else {
             unreachable!("plan_diagnosis sets both")
         };
         let samples = Samples::of(data, source, indices.to_vec())?;
-        let drawn = augmentation.map(|(augmentation, at)| augmentation.draw_batch(data, &samples, at)).transpose()?;
-        let mut feeds = ports.feeds(data, samples)?;
-        feeds.extend(program.ports.changes.iter().copied().zip(drawn.into_iter().flatten()));
+        let mut feeds = augment::feeds(change, &program.ports.changes, data, &samples)?;
+        feeds.extend(ports.feeds(data, samples)?);
         feeds.push((step_port, Tensor::u32([1], vec![step])?));
         let used = self.used(&program, &feeds);
         let mut first: Option<String> = None;
@@ -72,8 +71,8 @@ impl Model {
     fn plan_diagnosis(&self, bad: &BadBatch<'_>) -> Result<(Plan, Ports)> {
         let mut graph = Graph::new();
         let step = graph.input("step", TensorType::u32([1]))?;
-        let change = bad.augmentation.map(|(augmentation, _)| augmentation);
-        let batch = add_training_batch(&mut graph, bad.data, bad.source, bad.indices.len(), change, self.output_shape())?;
+        let augmentation = bad.change.map(|(augmentation, _)| augmentation);
+        let batch = add_training_batch(&mut graph, bad.data, bad.source, bad.indices.len(), augmentation, self.output_shape())?;
         let (y, pages) = self.forward(&mut graph, bad.mode, batch.images, (bad.mode == Mode::Training).then_some(step))?;
         let each = add_loss(&mut graph, y, &batch, bad.loss, pages.penalties())?.loss;
         let plan = self.device().plan(graph, &[each])?;

@@ -109,7 +109,7 @@ impl Model {
                 let indices: Vec<u32> = runs[run as usize].clone().map(|i| i as u32).collect();
                 let step = self.trained.steps;
                 let (mode, indices) = (Mode::Inference, &indices[..]);
-                let bad = BadBatch { data, source, indices, mode, step, loss, augmentation: None };
+                let bad = BadBatch { data, source, indices, mode, step, loss, change: None };
                 return Err(self.diagnose(bad).await?);
             }
         };

@@ -1,6 +1,6 @@
 //! The training loop.
 
-use super::augment::{Moment, add_training_batch};
+use super::augment::{self, Change, Moment, add_training_batch};
 use super::checkpoint::Folder;
 use super::clock::Clock;
 use super::diagnose::BadBatch;
@@ -299,11 +299,8 @@ impl<'a> Training<'a> {
         self.at.rate = rate;
         self.at.history.steps += 1;
         self.model.trained.steps = self.model.trained.steps.wrapping_add(1);
-        let at = self.moment(self.at.epoch, batch);
-        let drawn =
-            self.fit.augmentation.as_ref().map(|augmentation| augmentation.draw_batch(self.train, &samples, at)).transpose()?;
-        let mut feeds = data.feeds(self.train, samples)?;
-        feeds.extend(program.ports.changes.iter().copied().zip(drawn.into_iter().flatten()));
+        let mut feeds = augment::feeds(self.change(self.at.epoch, batch), &program.ports.changes, self.train, &samples)?;
+        feeds.extend(data.feeds(self.train, samples)?);
         feeds.push((step, Tensor::u32([1], vec![self.model.trained.steps])?));
         feeds.push((hyper, self.fit.hyper(self.at.updates + 1, rate, applied)?));
         if let Some(accumulation) = program.ports.accumulation {
@@ -325,10 +322,11 @@ impl<'a> Training<'a> {
         Feeder::new(self.train, self.source, self.model.loader_threads, batches)
     }
 
-    /// When a batch is drawn for.
-    fn moment(&self, epoch: usize, batch: usize) -> Moment {
+    /// What a batch is changed by.
+    fn change(&self, epoch: usize, batch: usize) -> Change<'a> {
+        let augmentation = self.fit.augmentation.as_ref()?;
         let epoch = self.order.first_epoch.wrapping_add(epoch as u32);
-        Moment { seed: self.model.network.seed, epoch, first: (batch * self.fit.batch) as u32 }
+        Some((augmentation, Moment { seed: self.model.network.seed, epoch, first: (batch * self.fit.batch) as u32 }))
     }
 
     /// The sums of the epoch so far; the error that names the layer if a loss wasn't finite.
@@ -350,7 +348,7 @@ impl<'a> Training<'a> {
                     mode: Mode::Training,
                     step,
                     loss: &*self.fit.loss,
-                    augmentation: self.fit.augmentation.as_ref().map(|augmentation| (augmentation, self.moment(epoch, batch))),
+                    change: self.change(epoch, batch),
                 };
                 Err(self.model.diagnose(bad).await?)
             }
