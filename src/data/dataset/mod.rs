@@ -1,6 +1,9 @@
 //! Images with labels, in host memory or read when they are asked for.
 
-use super::lazy::{Lazy, LazyImages, on_threads};
+mod batch;
+mod parts;
+
+use super::lazy::{Lazy, LazyImages};
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Data, Shape, Tensor, TensorType, UNLABELLED};
 use std::sync::{Arc, Weak};
@@ -280,50 +283,6 @@ impl Dataset {
         self.image_type().dtype == DType::U8
     }
 
-    /// Type of the targets of `n` samples.
-    pub(crate) fn target_type(&self, n: usize) -> TensorType {
-        let of = |dtype, tensor: &Tensor| TensorType::new(dtype, Shape::from(&tensor.shape().dims()[1..]).with_batch(n));
-        match &self.targets {
-            Targets::Classes { .. } => TensorType::u32([n]),
-            Targets::Maps { maps, .. } => of(DType::U32, maps),
-            Targets::Values(values) => of(DType::F32, values),
-        }
-    }
-
-    /// The targets of all samples.
-    pub(crate) fn all_targets(&self) -> Result<Tensor> {
-        match &self.targets {
-            Targets::Classes { labels, .. } => Tensor::u32([labels.len()], labels.to_vec()),
-            Targets::Maps { maps: tensor, .. } | Targets::Values(tensor) => Ok(Tensor::clone(tensor)),
-        }
-    }
-
-    /// The targets of these indices, `[indices, ..]`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] if an index isn't below the number of samples.
-    pub fn batch_targets(&self, indices: &[u32]) -> Result<Tensor> {
-        self.check(indices)?;
-        let TensorType { shape, .. } = self.target_type(indices.len());
-        let len = shape.elements() / indices.len().max(1);
-        match &self.targets {
-            Targets::Classes { labels, .. } => Tensor::u32(shape, gather(labels, 1, indices)),
-            Targets::Maps { maps, .. } => Tensor::u32(shape, gather(maps.as_u32()?, len, indices)),
-            Targets::Values(values) => Tensor::f32(shape, gather(values.as_f32()?, len, indices)),
-        }
-    }
-
-    /// The weights of these samples' losses, if there are some.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] if an index isn't below the number of samples.
-    pub fn batch_weights(&self, indices: &[u32]) -> Result<Option<Vec<f32>>> {
-        self.check(indices)?;
-        Ok(self.weights.as_ref().map(|weights| gather(weights, 1, indices)))
-    }
-
     /// The weight of each sample's loss, if they have some.
     pub fn weights(&self) -> Option<&[f32]> {
         self.weights.as_deref()
@@ -340,29 +299,6 @@ impl Dataset {
             Images::Lazy(_) => {
                 let want = "images in memory; `Dataset::load` reads them all, `Dataset::raw_images` some";
                 Err(Error::invalid("images", "some that are read when they are asked for", want).at(&self.name))
-            }
-        }
-    }
-
-    /// The images of these indices as they are stored, not normalised: u8 or f32, `[indices, h, w, c]`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] if an index isn't below the number of samples; what kept an image from being read if there is no other of its class.
-    pub fn raw_images(&self, indices: &[u32]) -> Result<Tensor> {
-        self.check(indices)?;
-        let TensorType { dtype, shape } = self.image_type();
-        let len = shape.elements();
-        let shape = shape.with_batch(indices.len());
-        match &self.images {
-            Images::Memory(images) => match images.data() {
-                Data::U8(v) => Tensor::u8(shape, gather(v, len, indices)),
-                Data::F32(v) => Tensor::f32(shape, gather(v, len, indices)),
-                Data::U32(_) => Err(Error::invalid("images type", dtype, "u8 or f32")),
-            },
-            Images::Lazy(_) => {
-                let images = on_threads(indices.len(), |i| self.read_one(indices[i]));
-                Tensor::u8(shape, images.into_iter().collect::<Result<Vec<_>>>()?.concat())
             }
         }
     }
@@ -454,134 +390,6 @@ impl Dataset {
     pub fn offset(&self) -> &[f32] {
         &self.offset
     }
-
-    /// The first `n` samples.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] if `n` is 0 or more than there are.
-    pub fn take(&self, n: usize) -> Result<Dataset> {
-        if n == 0 || n > self.len() {
-            return Err(Error::invalid("number of samples to take", n, format!("1 to {}", self.len())));
-        }
-        self.select(&(0..n as u32).collect::<Vec<_>>())
-    }
-
-    /// The first `at` samples, and the rest.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] if either part would be empty.
-    pub fn split_at(&self, at: usize) -> Result<(Dataset, Dataset)> {
-        if at == 0 || at >= self.len() {
-            let want = format!("a part of the {} samples on either side", self.len());
-            return Err(Error::invalid("sample to split at", at, want));
-        }
-        let all: Vec<u32> = (0..self.len() as u32).collect();
-        Ok((self.select(&all[..at])?, self.select(&all[at..])?))
-    }
-
-    /// The first `fraction` of the samples (rounded to the nearest number), and the rest: `split(0.9)` leaves a tenth for validation.
-    /// Samples stay in order; where the order means something (sorted by class), shuffle first, with [`Dataset::select`] of a
-    /// [`Stream::permutation`](crate::random::Stream::permutation).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] if `fraction` isn't between 0 and 1 or either part would be empty.
-    pub fn split(&self, fraction: f64) -> Result<(Dataset, Dataset)> {
-        if !(fraction > 0.0 && fraction < 1.0) {
-            return Err(Error::invalid("fraction to split off", fraction, "above 0 and below 1"));
-        }
-        self.split_at((self.len() as f64 * fraction).round() as usize)
-    }
-
-    /// The samples of these indices, in this order; an index may come more than once.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] if there is no index or one isn't below the number of samples.
-    pub fn select(&self, indices: &[u32]) -> Result<Dataset> {
-        if indices.is_empty() {
-            return Err(Error::invalid("number of indices", 0, "at least 1"));
-        }
-        let targets = self.targets.with(self.batch_targets(indices)?)?;
-        let images = match &self.images {
-            Images::Memory(_) => {
-                self.image_shape().with_batch(indices.len()).checked("selected images")?;
-                Images::Memory(self.raw_images(indices)?.into())
-            }
-            Images::Lazy(lazy) => Images::Lazy(lazy.select(indices)),
-        };
-        let weights = self.batch_weights(indices)?.map(Arc::from);
-        Ok(Dataset { images, targets, weights, ..self.clone() })
-    }
-
-    /// The labels as f32 `[n, classes]`: 1 in the column of the sample's class, 0 elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] if `n * classes` is more than a tensor may have, and if samples have no class of their own.
-    pub fn one_hot(&self) -> Result<Tensor> {
-        let Targets::Classes { labels, classes } = &self.targets else {
-            return Err(Error::invalid("targets", self.target_type(self.len()), "a class a sample"));
-        };
-        let shape = Shape::from([self.len(), *classes]).checked("one-hot labels")?;
-        let mut data = vec![0.0; shape.elements()];
-        for (row, &label) in data.chunks_exact_mut(*classes).zip(labels.iter()) {
-            row[label as usize] = 1.0;
-        }
-        Tensor::f32(shape, data)
-    }
-
-    /// The images of these indices, normalised: `[indices, h, w, c]`, row-major.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Dataset::raw_images`].
-    pub fn batch_images(&self, indices: &[u32]) -> Result<Vec<f32>> {
-        let images = self.raw_images(indices)?;
-        let numbers = || self.scale.iter().zip(&self.offset).cycle();
-        Ok(match images.data() {
-            Data::U8(v) => v.iter().zip(numbers()).map(|(&x, (scale, offset))| f32::from(x) * scale + offset).collect(),
-            Data::F32(v) => v.iter().zip(numbers()).map(|(&x, (scale, offset))| x * scale + offset).collect(),
-            Data::U32(_) => return Err(Error::invalid("images type", DType::U32, "u8 or f32")),
-        })
-    }
-
-    /// The labels of these indices.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] if an index isn't below the number of samples, and if samples have no class of their own.
-    pub fn batch_labels(&self, indices: &[u32]) -> Result<Vec<u32>> {
-        self.check(indices)?;
-        match &self.targets {
-            Targets::Classes { labels, .. } => Ok(gather(labels, 1, indices)),
-            _ => Err(Error::invalid("targets", self.target_type(indices.len()), "a class a sample")),
-        }
-    }
-
-    fn check(&self, indices: &[u32]) -> Result<()> {
-        match indices.iter().position(|&i| i as usize >= self.len()) {
-            Some(at) => Err(Error::invalid(
-                format!("index {at} of the batch"),
-                indices[at],
-                format!("below {}, the number of samples", self.len()),
-            )),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Targets {
-    /// The same kind of targets, these.
-    fn with(&self, tensor: Tensor) -> Result<Targets> {
-        Ok(match *self {
-            Targets::Classes { classes, .. } => Targets::Classes { labels: tensor.as_u32()?.into(), classes },
-            Targets::Maps { classes, .. } => Targets::Maps { maps: tensor.into(), classes },
-            Targets::Values(_) => Targets::Values(tensor.into()),
-        })
-    }
 }
 
 fn check_classes(classes: usize) -> Result<()> {
@@ -621,24 +429,16 @@ fn check_images(images: &Tensor) -> Result<usize> {
     Ok(n)
 }
 
-/// Rows `indices` of a matrix with rows of `len`.
-fn gather<T: Copy>(values: &[T], len: usize, indices: &[u32]) -> Vec<T> {
-    let mut out = Vec::with_capacity(len * indices.len());
-    indices.iter().for_each(|&i| out.extend_from_slice(&values[i as usize * len..][..len]));
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::{Seed, Stream};
 
     /// Five 1x2 images of one channel, pixels 0 to 9.
-    fn bytes() -> Dataset {
+    pub fn bytes() -> Dataset {
         Dataset::new(Tensor::u8([5, 1, 2, 1], (0..10).collect()).unwrap(), vec![0, 1, 2, 1, 0], 3).unwrap()
     }
 
-    fn floats() -> Dataset {
+    pub fn floats() -> Dataset {
         let data = (0..20).map(|x| x as f32 / 4.0 - 2.0).collect();
         Dataset::new(Tensor::f32([5, 1, 2, 2], data).unwrap(), vec![0, 1, 2, 1, 0], 3).unwrap()
     }
@@ -670,69 +470,5 @@ mod tests {
             let text = error(Tensor::f32([2, 3, 2, 2], data).unwrap(), vec![0; 2], 1);
             assert!(text.contains("sample 1, row 1, column 1, channel 1"), "{text}");
         }
-    }
-
-    #[test]
-    fn normalisation() {
-        assert_eq!(bytes().batch_images(&[1]).unwrap(), [2.0 * (1.0 / 255.0), 3.0 * (1.0 / 255.0)]);
-        let set = bytes().normalized(0.5, -1.0).unwrap();
-        assert_eq!(set.batch_images(&[4, 0]).unwrap(), [3.0, 3.5, -1.0, -0.5]);
-        let set = floats().normalized(4.0, 8.0).unwrap();
-        assert_eq!(set.batch_images(&[2]).unwrap(), [8.0, 9.0, 10.0, 11.0]);
-        for (scale, offset) in [(0.0, 0.0), (f32::NAN, 0.0), (f32::INFINITY, 0.0), (1.0, f32::NAN), (1.0, f32::INFINITY)] {
-            assert!(bytes().normalized(scale, offset).is_err(), "{scale} {offset}");
-        }
-    }
-
-    #[test]
-    fn parts_keep_images_with_their_labels() {
-        for set in [bytes().normalized(2.0, 1.0).unwrap().named("set"), floats()] {
-            let check = |part: &Dataset, indices: &[u32]| {
-                assert_eq!(part.len(), indices.len());
-                assert_eq!(part.images().unwrap().shape(), &set.image_shape().with_batch(indices.len()));
-                assert_eq!(part.labels(), set.batch_labels(indices).unwrap());
-                let all: Vec<u32> = (0..part.len() as u32).collect();
-                assert_eq!(part.batch_images(&all).unwrap(), set.batch_images(indices).unwrap());
-                let kept =
-                    |s: &Dataset| (s.name().to_string(), s.classes(), s.scale().to_vec(), s.offset().to_vec(), s.image_type());
-                assert_eq!(kept(part), kept(&set));
-            };
-            check(&set.take(2).unwrap(), &[0, 1]);
-            check(&set.take(5).unwrap(), &[0, 1, 2, 3, 4]);
-            let (first, rest) = set.split_at(3).unwrap();
-            check(&first, &[0, 1, 2]);
-            check(&rest, &[3, 4]);
-            let (first, rest) = set.split(0.8).unwrap();
-            check(&first, &[0, 1, 2, 3]);
-            check(&rest, &[4]);
-            check(&set.select(&[4, 0, 4]).unwrap(), &[4, 0, 4]);
-            let order = Stream::new(Seed(3), 0).permutation(5);
-            check(&set.select(&order).unwrap(), &order);
-        }
-    }
-
-    #[test]
-    fn parts_that_are_empty_or_outside_are_refused() {
-        let set = bytes();
-        assert!(set.take(0).is_err());
-        assert!(set.take(6).unwrap_err().to_string().contains("got 6, want 1 to 5"));
-        assert!(set.split_at(0).is_err() && set.split_at(5).is_err() && set.split_at(usize::MAX).is_err());
-        for fraction in [0.0, 1.0, -0.5, 1.5, f64::NAN, 0.05, 0.95] {
-            assert!(set.split(fraction).is_err(), "{fraction}");
-        }
-        assert!(set.select(&[]).is_err());
-        let index = set.select(&[0, 5]).unwrap_err().to_string();
-        assert!(index.contains("index 1 of the batch: got 5, want below 5"), "{index}");
-        assert!(set.batch_images(&[u32::MAX]).is_err() && set.batch_labels(&[5]).is_err());
-        assert!(set.batch_images(&[]).unwrap().is_empty());
-    }
-
-    #[test]
-    fn one_hot_rows() {
-        let tensor = bytes().take(3).unwrap().one_hot().unwrap();
-        assert_eq!(tensor.shape().dims(), [3, 3]);
-        assert_eq!(tensor.as_f32().unwrap(), [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
-        let vast = Dataset::new(Tensor::u8([1, 1, 1, 1], vec![0]).unwrap(), vec![0], usize::MAX).unwrap();
-        assert!(vast.one_hot().is_err());
     }
 }
