@@ -351,6 +351,19 @@ impl Runtime {
         self.run_fed(program, &[]).await
     }
 
+    /// Runs a program once on a GPU, waits for it, and returns how many seconds the host took: before the GPU had its work, and meanwhile, to
+    /// record the next run. On the CPU, where the host does all the work, it does nothing and returns none.
+    ///
+    /// # Errors
+    /// As for [`Runtime::run`].
+    pub async fn time_host(&mut self, program: ProgramId, feeds: &[(Value, &Tensor)]) -> Result<Option<[f64; 2]>> {
+        self.check(program, feeds)?;
+        match &mut self.inner {
+            Inner::Cpu { .. } => Ok(None),
+            Inner::Gpu(runtime) => Ok(Some(runtime.time_host(program.0, feeds).await?)),
+        }
+    }
+
     /// Runs all steps of a program on the inputs of its last run and returns how many seconds the parts of each step took: its
     /// dispatches on a GPU, the whole step on the CPU.
     ///

@@ -254,11 +254,8 @@ fn scale(pixels: &[u8], [height, width]: [u32; 2], format: &PhotoFormat) -> Resu
             (options, [side(h, format.height), side(w, format.width)])
         }
     };
-    let kind = if format.channels == 1 { fir::PixelType::U8 } else { fir::PixelType::U8x3 };
-    let source = fir::images::ImageRef::new(width, height, pixels, kind).map_err(|e| e.to_string())?;
-    let mut scaled = fir::images::Image::new(columns as u32, rows as u32, kind);
-    fir::Resizer::new().resize(&source, &mut scaled, &options).map_err(|e| e.to_string())?;
-    let scaled = scaled.into_vec();
+    let scale = if format.channels == 1 { scaled::<fir::pixels::U8> } else { scaled::<fir::pixels::U8x3> };
+    let scaled = scale(pixels, [width, height], [columns as u32, rows as u32], &options)?;
     if [rows, columns] == [format.height, format.width] {
         return Ok(scaled);
     }
@@ -270,4 +267,19 @@ fn scale(pixels: &[u8], [height, width]: [u32; 2], format: &PhotoFormat) -> Resu
         padded[at..at + line].copy_from_slice(from);
     }
     Ok(padded)
+}
+
+/// `pixels` of `[width, height]` in another size. For one type of pixels at a time: the resizer that looks at run time would bring its code for
+/// all thirteen.
+fn scaled<P: fir::PixelTrait>(
+    pixels: &[u8],
+    [width, height]: [u32; 2],
+    [columns, rows]: [u32; 2],
+    options: &fir::ResizeOptions,
+) -> Result<Vec<u8>, String> {
+    let source = fir::images::TypedImageRef::<P>::from_buffer(width, height, pixels).map_err(|e| e.to_string())?;
+    let mut scaled = vec![0; columns as usize * rows as usize * size_of::<P>()];
+    let mut view = fir::images::TypedImage::<P>::from_buffer(columns, rows, &mut scaled).map_err(|e| e.to_string())?;
+    fir::Resizer::new().resize_typed(&source, &mut view, options).map_err(|e| e.to_string())?;
+    Ok(scaled)
 }

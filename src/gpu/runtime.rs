@@ -1,4 +1,5 @@
-//! Runs plans: everything is made when a plan is loaded; a run is one command encoder, one compute pass, one submit.
+//! Runs plans: everything is made when a plan is loaded; a run is one command encoder, one compute pass, one submit. WebGPU's command
+//! buffers are good for one submit, so the next run's commands are recorded while the GPU is at work on this one's: it doesn't wait for them.
 
 use super::context::{Gpu, Pipeline};
 use super::readback::{Staging, Submission, device_bytes, tensor};
@@ -47,6 +48,8 @@ pub(super) struct Program {
     pub steps: Vec<Range<usize>>,
     staging: Staging,
     prepared: Prepared,
+    /// The commands of a later run, and the steps that they make.
+    recorded: Option<(Range<usize>, wgpu::CommandBuffer)>,
 }
 
 /// A dispatch that only needs recording.
@@ -59,6 +62,24 @@ pub(super) struct Ready {
     pub name: &'static str,
     /// Index of its node.
     node: usize,
+}
+
+impl Program {
+    /// The dispatches of a range of steps.
+    fn dispatches(&self, steps: &Range<usize>) -> Range<usize> {
+        let of = &self.steps[steps.clone()];
+        of.first().map_or(0, |first| first.start)..of.last().map_or(0, |last| last.end)
+    }
+
+    /// A range of steps as one pass.
+    fn record(&self, gpu: &Gpu, steps: &Range<usize>) -> wgpu::CommandBuffer {
+        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("run") });
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            self.ready[self.dispatches(steps)].iter().for_each(|ready| ready.record(&mut pass));
+        }
+        encoder.finish()
+    }
 }
 
 impl Ready {
@@ -149,7 +170,7 @@ impl Runtime {
         let mut staging = Staging::default();
         let largest = plan.outputs.iter().map(|&v| plan.value_bytes(v)).max().unwrap_or(0);
         staging.reserve(gpu, largest);
-        Ok(Program { plan, storages, ready, steps, staging, prepared: Prepared::default() })
+        Ok(Program { plan, storages, ready, steps, staging, prepared: Prepared::default(), recorded: None })
     }
 
     fn storage_buffer(&self, label: &str, bytes: u64, poison: bool) -> wgpu::Buffer {
@@ -247,15 +268,21 @@ impl Runtime {
         if self.gpu.options.validate {
             return self.run_validated(program, feeds).await;
         }
-        self.feed(program, feeds);
-        let steps = self.due(program);
-        self.submit(program, steps)?;
+        self.start(program, feeds)?;
+        self.record_ahead(program);
         if self.in_flight.len() > IN_FLIGHT
             && let Some(oldest) = self.in_flight.pop_front()
         {
             self.gpu.wait(oldest).await?;
         }
         Ok(())
+    }
+
+    /// Gives the GPU a run to do.
+    pub(super) fn start(&mut self, program: usize, feeds: &[(Value, &Tensor)]) -> Result<()> {
+        self.feed(program, feeds);
+        let steps = self.due(program);
+        self.submit(program, steps)
     }
 
     pub(super) fn program(&self, program: usize) -> &Program {
@@ -279,25 +306,31 @@ impl Runtime {
 
     /// Submits a range of steps as one pass.
     fn submit(&mut self, program: usize, steps: Range<usize>) -> Result<()> {
-        let p = &self.programs[program];
-        let gpu = &self.gpu;
-        let (Some(first), Some(last)) = (p.steps.get(steps.start), p.steps.get(steps.end.wrapping_sub(1))) else {
+        let gpu = self.gpu.clone();
+        let p = &mut self.programs[program];
+        let ready = p.dispatches(&steps);
+        if ready.is_empty() {
             return Ok(());
-        };
-        let ready = &p.ready[first.start..last.end];
-        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("run") });
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            for r in ready {
-                if gpu.options.trace {
-                    log::trace!("dispatch {} {:?} for {}", r.name, r.grid, p.plan.graph.nodes()[r.node].name);
-                }
-                r.record(&mut pass);
+        }
+        if gpu.options.trace {
+            for r in &p.ready[ready.clone()] {
+                log::trace!("dispatch {} {:?} for {}", r.name, r.grid, p.plan.graph.nodes()[r.node].name);
             }
         }
         gpu.counters.dispatches.fetch_add(ready.len() as u64, Ordering::Relaxed);
-        self.in_flight.push_back(gpu.submit(encoder.finish()));
+        let commands = match p.recorded.take() {
+            Some((of, commands)) if of == steps => commands,
+            _ => p.record(&gpu, &steps),
+        };
+        self.in_flight.push_back(gpu.submit(commands));
         gpu.check()
+    }
+
+    /// Records what a run makes once all that is prepared from states has been, as long as nobody changes these.
+    pub(super) fn record_ahead(&mut self, program: usize) {
+        let p = &mut self.programs[program];
+        let steps = p.plan.n_prepared()..p.plan.steps.len();
+        p.recorded = Some((steps.clone(), p.record(&self.gpu, &steps)));
     }
 
     /// Runs a program step by step and shows each node's outputs.

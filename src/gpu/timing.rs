@@ -1,7 +1,9 @@
-//! How long each dispatch of a program takes.
+//! How long each dispatch of a program takes, and how long the host is busy with a run.
 
 use super::runtime::Runtime;
 use crate::error::Result;
+use crate::op::Value;
+use crate::tensor::Tensor;
 use std::ops::Range;
 use web_time::Instant;
 
@@ -34,6 +36,22 @@ impl Runtime {
         }
         let steps = &self.program(program).steps;
         Ok(steps.iter().map(|dispatches| seconds[dispatches.clone()].to_vec()).collect())
+    }
+
+    /// Runs a program once on a GPU that has nothing else to do, and returns the seconds that the host took: to feed and submit it, for which
+    /// the GPU waits, and to record the next run, which it does meanwhile.
+    ///
+    /// # Errors
+    /// As for [`Runtime::run`].
+    pub async fn time_host(&mut self, program: usize, feeds: &[(Value, &Tensor)]) -> Result<[f64; 2]> {
+        self.finish().await?;
+        let start = Instant::now();
+        self.start(program, feeds)?;
+        let submitted = start.elapsed().as_secs_f64();
+        self.record_ahead(program);
+        let both = start.elapsed().as_secs_f64();
+        self.finish().await?;
+        Ok([submitted, both - submitted])
     }
 
     async fn by_timestamps(&mut self, program: usize, dispatches: Range<usize>) -> Result<Vec<f64>> {

@@ -82,8 +82,9 @@ pub struct Profile {
     pub batch: usize,
     /// Seconds of a whole run, as programs run it: the median.
     pub run_seconds: f64,
-    /// Seconds of it that the host takes to feed, record and submit a run, while a GPU has nothing else to do: the median. None on the CPU.
-    pub host_seconds: Option<f64>,
+    /// Seconds of the host for a run, medians: to feed and submit it, for which an idle GPU waits, and to record the next one, while the GPU is at
+    /// work. None on the CPU.
+    pub host_seconds: Option<[f64; 2]>,
     /// The steps in order; their times are medians too.
     pub steps: Vec<ProfileStep>,
     /// What the device reached on the simplest work.
@@ -169,11 +170,7 @@ impl Model {
         runtime.run(program, &feeds).await?;
         let (mut runs, mut rounds, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            runtime.finish().await?;
-            let clock = Clock::start();
-            // Nothing waits for it: it is the first in flight.
-            runtime.run(program, &feeds).await?;
-            hosts.push(clock.seconds());
+            hosts.extend(runtime.time_host(program, &feeds).await?);
             runtime.finish().await?;
             let clock = Clock::start();
             // Several, as programs have several in flight.
@@ -195,7 +192,7 @@ impl Model {
             what,
             batch,
             run_seconds: median(runs),
-            host_seconds: device.profile().is_some().then(|| median(hosts)),
+            host_seconds: (!hosts.is_empty()).then(|| [0, 1].map(|part| median(hosts.iter().map(|host| host[part]).collect()))),
             steps,
             peak: peak(&device).await?,
         })
@@ -313,7 +310,7 @@ impl Profile {
         self.steps.iter().filter(|s| s.pass != Pass::Once)
     }
 
-    /// The same as JSON: device, what, batch, run_seconds, host_seconds, peak, and the steps with layer, pass, op, kernels, flops, bytes.
+    /// The same as JSON: device, what, batch, run_seconds, host_seconds (an array of the two), peak, and the steps with layer, pass, op, kernels, flops, bytes.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|_| unreachable!("text and numbers"))
     }
@@ -347,9 +344,12 @@ impl fmt::Display for Profile {
             ms(total),
             100.0 * total / self.run_seconds.max(f64::MIN_POSITIVE)
         )?;
-        if let Some(host) = self.host_seconds {
+        if let Some([submit, record]) = self.host_seconds.map(|host| host.map(|seconds| seconds * 1e6)) {
             let dispatches: usize = self.steps_of_a_run().map(|step| step.kernels.len()).sum();
-            writeln!(f, "the host's part: {:.0} us for {dispatches} dispatches", host * 1e6)?;
+            writeln!(
+                f,
+                "the host's part for {dispatches} dispatches: {submit:.0} us, and {record:.0} us while the GPU is at work"
+            )?;
         }
         let peak = [self.peak.flops, self.peak.bytes].map(|p| format!("{:.1}", p * 1e-9));
         writeln!(f, "peak, as measured: {} GFLOP/s, {} GB/s\n", peak[0], peak[1])?;

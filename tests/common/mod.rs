@@ -7,10 +7,11 @@ pub mod golden;
 pub mod shapes;
 
 use pollster::block_on;
+use std::collections::HashSet;
 use striate::device::{Device, GpuOptions};
 use striate::error::{Error, Result};
 use striate::graph::Graph;
-use striate::op::{Case, Declaration, DeviceProfile, Dispatch, MainLoop, NodeBuilder, Recorder, Value, sample};
+use striate::op::{Case, Declaration, DeviceProfile, Dispatch, Kernel, MainLoop, NodeBuilder, Recorder, Value, sample};
 use striate::ops::accuracy::Accuracy;
 use striate::ops::avg_pool2d::AvgPool2d;
 use striate::ops::conv2d::Conv2d;
@@ -63,10 +64,49 @@ pub fn types(case: &Case) -> Vec<TensorType> {
 /// Runs all cases of the ops that `which` selects on `device`, prints each op's largest share of its error budget, and fails with
 /// the ids of all cases that went wrong. Returns the largest share of all.
 pub fn parity(device: &Device, variant: &str, which: impl Fn(&Declaration) -> bool) -> f64 {
+    parity_of_cases(device, variant, which, |_| true)
+}
+
+/// [`parity`] of the GEMM family in the tile that the device is asked to use. Of the cases it takes those that a tile concerns, and none whose
+/// products are new only by what is done to finished results, which doesn't depend on the tile: a software GPU compiles each kernel for
+/// more than a second.
+pub fn parity_of_tile(device: &Device, variant: &str) -> f64 {
+    let profile = device.profile().expect("a GPU").clone();
+    let loop_name = match profile.main_loop {
+        MainLoop::Tiled => "gemm/tiled",
+        MainLoop::Subgroup => "gemm/subgroup",
+        MainLoop::Plain => "gemm/plain",
+    };
+    let (mut compiled, mut products) = (HashSet::new(), HashSet::new());
+    parity_of_cases(device, variant, is_gemm, move |case| {
+        let (dispatches, _) = record(&profile, case).expect("a case");
+        let kernels: Vec<Kernel> = dispatches.into_iter().map(|d| d.kernel).filter(|k| k.name == loop_name).collect();
+        let product = |kernel: &Kernel| {
+            let mut kernel = kernel.clone();
+            kernel.consts.retain(|(name, _)| !["ACTIVATION", "HAS_BIAS", "HAS_RESIDUAL"].contains(name));
+            kernel
+        };
+        let is_cheap = kernels.iter().all(|k| compiled.contains(k));
+        let is_new = kernels.iter().any(|k| !products.contains(&product(k)));
+        if kernels.is_empty() || !(is_cheap || is_new) {
+            return false;
+        }
+        products.extend(kernels.iter().map(product));
+        compiled.extend(kernels);
+        true
+    })
+}
+
+fn parity_of_cases(
+    device: &Device,
+    variant: &str,
+    which: impl Fn(&Declaration) -> bool,
+    mut takes: impl FnMut(&Case) -> bool,
+) -> f64 {
     let (mut failures, mut largest) = (Vec::new(), 0.0f64);
     for d in ops::all().filter(|d| which(d)) {
         let (mut worst, mut worst_case) = (0.0, String::new());
-        for case in (d.cases)() {
+        for case in (d.cases)().into_iter().filter(&mut takes) {
             let id = format!("{}/{variant}/{}", d.name, case.name);
             match block_on(run_case(device, &case)) {
                 // A share that is NaN is no pass.
@@ -113,6 +153,16 @@ pub struct Recorded {
     pub types: [Vec<TensorType>; 3],
 }
 
+/// The dispatches of a case, and the types of its inputs, outputs and scratch tensors.
+fn record(profile: &DeviceProfile, case: &Case) -> Result<(Vec<Dispatch>, [Vec<TensorType>; 3])> {
+    let inputs = types(case);
+    let outputs = case.op.infer(&inputs)?;
+    let mut r = Recorder::new(profile, &inputs, &outputs, &[]);
+    case.op.gpu(&mut r)?;
+    let (dispatches, temps) = (r.dispatches, r.temps);
+    Ok((dispatches, [inputs, outputs, temps]))
+}
+
 /// What all cases of all ops record for all devices; an op outside the GEMM family records the same for all of them.
 pub fn recorded() -> Vec<Recorded> {
     let mut all = Vec::new();
@@ -120,12 +170,8 @@ pub fn recorded() -> Vec<Recorded> {
         for declaration in ops::all().filter(|d| is_gemm(d) || variant == "tiled") {
             for case in (declaration.cases)() {
                 let id = format!("{}/{variant}/{}", declaration.name, case.name);
-                let inputs = types(&case);
-                let outputs = case.op.infer(&inputs).unwrap_or_else(|e| panic!("{id}: {e}"));
-                let mut r = Recorder::new(&profile, &inputs, &outputs, &[]);
-                case.op.gpu(&mut r).unwrap_or_else(|e| panic!("{id}: {e}"));
-                let (dispatches, temps) = (r.dispatches, r.temps);
-                all.push(Recorded { id, declaration, dispatches, types: [inputs, outputs, temps] });
+                let (dispatches, types) = record(&profile, &case).unwrap_or_else(|e| panic!("{id}: {e}"));
+                all.push(Recorded { id, declaration, dispatches, types });
             }
         }
     }
