@@ -422,34 +422,28 @@ impl<R: UpdateRow> Update<R> {
         }
     }
 
-    fn run<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
-        let n = Self::N_STATE;
-        let hyper: [T; HYPER] = std::array::from_fn(|i| args.x(n + 1)[i]);
-        if args.x_u32(n + 2)[0] != 0 || hyper[5] == T::ZERO {
+    fn run<T: Real, const N: usize>(&self, args: &mut CpuArgs<'_, T>) {
+        let hyper: [T; HYPER] = std::array::from_fn(|i| args.x(N + 1)[i]);
+        if args.x_u32(N + 2)[0] != 0 || hyper[5] == T::ZERO {
             return;
         }
-        let factors = (args.n_inputs() > n + 3).then(|| args.x(n + 3));
-        let (k, g) = (self.constants::<T>(), args.x(n));
-        // The page and its moments; moments that the rule doesn't have are empty.
-        let state: [&mut [T]; 4] = std::array::from_fn(|i| if i < n { args.y(i) } else { Default::default() });
-        for_each_chunks(state, |at, state| {
-            let [page, mut moments @ ..] = state;
-            let len = page.len();
+        let factors = (args.n_inputs() > N + 3).then(|| args.x(N + 3));
+        let (k, g) = (self.constants::<T>(), args.x(N));
+        let state: [&mut [T]; N] = std::array::from_fn(|i| args.y(i));
+        for_each_chunks(state, |at, mut state| {
+            let len = state[0].len();
             let block = if factors.is_some() { BLOCK } else { len };
             for start in (0..len).step_by(block.max(1)) {
                 let rates = self.in_block(&hyper, factors, at + start);
-                let part = start..len.min(start + block);
-                let mut of_block: [&mut [T]; 3] = Default::default();
-                for (of_block, m) in of_block.iter_mut().zip(&mut moments).take(n - 1) {
-                    *of_block = &mut m[part.clone()];
-                }
-                for (i, (p, &g)) in page[part.clone()].iter_mut().zip(&g[at + part.start..at + part.end]).enumerate() {
-                    let moment = |m: usize| if m < R::MOMENTS.len() { of_block[m][i] } else { T::ZERO };
-                    let old = Element { p: *p, moments: std::array::from_fn(moment) };
+                let end = len.min(start + block);
+                let mut state = state.each_mut().map(|s| &mut s[start..end]);
+                for (i, &g) in g[at + start..at + end].iter().enumerate() {
+                    let moment = |m: usize| if m + 1 < N { state[(m + 1) % N][i] } else { T::ZERO };
+                    let old = Element { p: state[0][i], moments: std::array::from_fn(moment) };
                     let new = self.step(&k, old, g, rates, &hyper);
-                    *p = new.p;
-                    for (m, new) in of_block.iter_mut().zip(new.moments).take(n - 1) {
-                        m[i] = new;
+                    state[0][i] = new.p;
+                    for (state, m) in state[1..].iter_mut().zip(new.moments) {
+                        state[i] = m;
                     }
                 }
             }
@@ -558,7 +552,12 @@ impl<R: UpdateRow> Op for Update<R> {
 
 impl<R: UpdateRow> Cpu for Update<R> {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
-        self.run(args);
+        match R::MOMENTS.len() {
+            0 => self.run::<T, 1>(args),
+            1 => self.run::<T, 2>(args),
+            2 => self.run::<T, 3>(args),
+            _ => self.run::<T, 4>(args),
+        }
     }
 }
 
