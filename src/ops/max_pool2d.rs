@@ -1,6 +1,6 @@
 //! Max pooling and its gradient.
 
-use super::pool_window::{Axis, Pool, WORKGROUP, vector};
+use super::pool_window::{Pool, WORKGROUP, vector};
 use crate::error::{Error, Result};
 use crate::linalg::{Real, Vectorize, for_each_row, for_each_row_2, vectorized};
 use crate::op::{
@@ -105,8 +105,7 @@ impl Cpu for MaxPool2d {
         let pool = Pool::placed(&self.window, h_in, w_in);
         let (x, y, argmax) = (args.x(0), args.y(0), args.y_u32(1));
         let row_len = pool.w.out * c;
-        let positions = |axis: &Axis| (0..axis.out).map(|o| axis.elements(o).collect()).collect::<Vec<Vec<usize>>>();
-        let (rows, columns) = (positions(&pool.h), positions(&pool.w));
+        let (rows, columns) = (pool.h.all_elements(), pool.w.all_elements());
         for_each_row_2(y, row_len, argmax, row_len, |row, y, argmax| {
             let (image, h_out) = (row / pool.h.out, row % pool.h.out);
             let x = &x[image * h_in * w_in * c..][..h_in * w_in * c];
@@ -115,7 +114,8 @@ impl Cpu for MaxPool2d {
     }
 }
 
-/// Channels that are compared at once.
+/// Channels that are compared at once, in several vectors of the machine's, or in one.
+const MANY_LANES: usize = 64;
 const LANES: usize = 16;
 
 /// The windows of a row of outputs, in an image `x` with rows of `w_in` pixels: which rows they have, and each one's columns.
@@ -137,39 +137,37 @@ impl<T: Real> Vectorize for RowOfWindows<'_, T> {
         let (y, argmax) = (mem::take(&mut self.y), mem::take(&mut self.argmax));
         let pixels = y.chunks_exact_mut(self.c).zip(argmax.chunks_exact_mut(self.c));
         for ((y, argmax), columns) in pixels.zip(self.columns) {
-            let (vectors, tail) = y.as_chunks_mut::<LANES>();
-            let (indices, index_tail) = argmax.as_chunks_mut::<LANES>();
-            let first_of_tail = vectors.len() * LANES;
-            for (i, (y, argmax)) in vectors.iter_mut().zip(indices).enumerate() {
-                (*y, *argmax) = self.largest(columns, i * LANES);
-            }
-            for (i, (y, argmax)) in tail.iter_mut().zip(index_tail).enumerate() {
-                ([*y], [*argmax]) = self.largest(columns, first_of_tail + i);
-            }
+            let first = self.largest::<MANY_LANES>(columns, 0, y, argmax);
+            let first = self.largest::<LANES>(columns, first, y, argmax);
+            self.largest::<1>(columns, first, y, argmax);
         }
     }
 }
 
 impl<T: Real> RowOfWindows<'_, T> {
-    /// The largest elements in channels `c0..c0 + L`, and where they are.
+    /// The largest elements in channels from `c0` on, `L` at a time, and where they are. Returns the first channel that is left.
     #[inline(always)]
-    fn largest<const L: usize>(&self, columns: &[usize], c0: usize) -> ([T; L], [u32; L]) {
-        let mut largest = ([T::NEG_INFINITY; L], [0; L]);
-        let mut first = true;
-        for &h in self.rows {
-            for &w in columns {
-                let at = h * self.w_in + w;
-                let Some(x) = self.x[at * self.c + c0..].first_chunk::<L>() else { unreachable!("a pixel has all channels") };
-                let (y, argmax) = &mut largest;
-                for i in 0..L {
-                    let larger = first | (x[i] > y[i]) | (x[i].is_nan() & !y[i].is_nan());
-                    y[i] = if larger { x[i] } else { y[i] };
-                    argmax[i] = if larger { at as u32 } else { argmax[i] };
+    fn largest<const L: usize>(&self, columns: &[usize], c0: usize, y: &mut [T], argmax: &mut [u32]) -> usize {
+        let (y, argmax) = (y[c0..].as_chunks_mut::<L>().0, argmax[c0..].as_chunks_mut::<L>().0);
+        let end = c0 + y.len() * L;
+        let start = self.rows[0] * self.w_in + columns[0];
+        for (c0, (y, argmax)) in (c0..).step_by(L).zip(y.iter_mut().zip(argmax)) {
+            let mut largest = ([T::NEG_INFINITY; L], [start as u32; L]);
+            for &h in self.rows {
+                for &w in columns {
+                    let at = h * self.w_in + w;
+                    let Some(x) = self.x[at * self.c + c0..].first_chunk::<L>() else { unreachable!("a pixel has all channels") };
+                    let (y, argmax) = &mut largest;
+                    for i in 0..L {
+                        let larger = ((x[i] > y[i]) | x[i].is_nan()) & !y[i].is_nan();
+                        y[i] = if larger { x[i] } else { y[i] };
+                        argmax[i] = if larger { at as u32 } else { argmax[i] };
+                    }
                 }
-                first = false;
             }
+            (*y, *argmax) = largest;
         }
-        largest
+        end
     }
 }
 
@@ -220,25 +218,65 @@ impl Cpu for MaxPool2dGrad {
         let c = args.x_shape(0).last();
         let pool = Pool::placed(&self.window, self.h_in, self.w_in);
         let (argmax, dy, dx) = (args.x_u32(0), args.x(1), args.y(0));
-        let out_len = pool.w.out * c;
+        let (rows, columns) = (pool.h.all_windows(), pool.w.all_windows());
+        let image_len = pool.h.out * pool.w.out * c;
         for_each_row(dx, self.w_in * c, |row, dx| {
             let (image, h) = (row / self.h_in, row % self.h_in);
-            dx.fill(T::ZERO);
-            let row_start = (h * self.w_in) as u32;
-            for h_out in pool.h.windows(h) {
-                let start = (image * pool.h.out + h_out) * out_len;
-                let pixels = argmax[start..][..out_len].chunks_exact(c).zip(dy[start..][..out_len].chunks_exact(c));
-                for (argmax, dy) in pixels {
-                    for (i, (&at, &dy)) in argmax.iter().zip(dy).enumerate() {
-                        // Wraps to something large for a row above this one.
-                        let w = at.wrapping_sub(row_start) as usize;
-                        if w < self.w_in {
-                            dx[w * c + i] += dy;
-                        }
+            let (argmax, dy) = (&argmax[image * image_len..][..image_len], &dy[image * image_len..][..image_len]);
+            let first = (h * self.w_in) as u32;
+            vectorized(RowOfPixels { argmax, dy, c, w_out: pool.w.out, rows: &rows[h], columns: &columns, first, dx });
+        });
+    }
+}
+
+/// The gradient by a row of pixels, of which the first has the index `first`: the rows of windows that reach it, in an image with
+/// `w_out` windows a row, and each pixel's columns of windows.
+struct RowOfPixels<'a, T> {
+    argmax: &'a [u32],
+    dy: &'a [T],
+    c: usize,
+    w_out: usize,
+    rows: &'a [usize],
+    columns: &'a [Vec<usize>],
+    first: u32,
+    dx: &'a mut [T],
+}
+
+impl<T: Real> Vectorize for RowOfPixels<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self) {
+        let dx = mem::take(&mut self.dx);
+        for ((dx, columns), at) in dx.chunks_exact_mut(self.c).zip(self.columns).zip(self.first..) {
+            let first = self.gather::<MANY_LANES>(at, columns, 0, dx);
+            let first = self.gather::<LANES>(at, columns, first, dx);
+            self.gather::<1>(at, columns, first, dx);
+        }
+    }
+}
+
+impl<T: Real> RowOfPixels<'_, T> {
+    /// The gradient by channels from `c0` on, `L` at a time, of the pixel with index `pixel`. Returns the first channel that is left.
+    #[inline(always)]
+    fn gather<const L: usize>(&self, pixel: u32, columns: &[usize], c0: usize, dx: &mut [T]) -> usize {
+        let dx = dx[c0..].as_chunks_mut::<L>().0;
+        let end = c0 + dx.len() * L;
+        for (c0, dx) in (c0..).step_by(L).zip(dx) {
+            let mut sum = [T::ZERO; L];
+            for &h in self.rows {
+                for &w in columns {
+                    let at = (h * self.w_out + w) * self.c + c0;
+                    let (argmax, dy) = (self.argmax[at..].first_chunk::<L>(), self.dy[at..].first_chunk::<L>());
+                    let (Some(argmax), Some(dy)) = (argmax, dy) else { unreachable!("a window has all channels") };
+                    for i in 0..L {
+                        sum[i] += if argmax[i] == pixel { dy[i] } else { T::ZERO };
                     }
                 }
             }
-        });
+            *dx = sum;
+        }
+        end
     }
 }
 
