@@ -114,8 +114,7 @@ impl Cpu for MaxPool2d {
     }
 }
 
-/// Channels that are compared at once, in several vectors of the machine's, or in one.
-const MANY_LANES: usize = 64;
+/// Channels that are compared at once: with more, sums and places would be in memory, not in registers.
 const LANES: usize = 16;
 
 /// The windows of a row of outputs, in an image `x` with rows of `w_in` pixels: which rows they have, and each one's columns.
@@ -137,8 +136,7 @@ impl<T: Real> Vectorize for RowOfWindows<'_, T> {
         let (y, argmax) = (mem::take(&mut self.y), mem::take(&mut self.argmax));
         let pixels = y.chunks_exact_mut(self.c).zip(argmax.chunks_exact_mut(self.c));
         for ((y, argmax), columns) in pixels.zip(self.columns) {
-            let first = self.largest::<MANY_LANES>(columns, 0, y, argmax);
-            let first = self.largest::<LANES>(columns, first, y, argmax);
+            let first = self.largest::<LANES>(columns, 0, y, argmax);
             self.largest::<1>(columns, first, y, argmax);
         }
     }
@@ -249,8 +247,7 @@ impl<T: Real> Vectorize for RowOfPixels<'_, T> {
     fn run(mut self) {
         let dx = mem::take(&mut self.dx);
         for ((dx, columns), at) in dx.chunks_exact_mut(self.c).zip(self.columns).zip(self.first..) {
-            let first = self.gather::<MANY_LANES>(at, columns, 0, dx);
-            let first = self.gather::<LANES>(at, columns, first, dx);
+            let first = self.gather::<LANES>(at, columns, 0, dx);
             self.gather::<1>(at, columns, first, dx);
         }
     }
