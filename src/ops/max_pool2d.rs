@@ -244,36 +244,20 @@ impl<T: Real> Vectorize for RowOfPixels<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run(mut self) {
-        let dx = mem::take(&mut self.dx);
-        for ((dx, columns), at) in dx.chunks_exact_mut(self.c).zip(self.columns).zip(self.first..) {
-            let first = self.gather::<LANES>(at, columns, 0, dx);
-            self.gather::<1>(at, columns, first, dx);
-        }
-    }
-}
-
-impl<T: Real> RowOfPixels<'_, T> {
-    /// The gradient by channels from `c0` on, `L` at a time, of the pixel with index `pixel`. Returns the first channel that is left.
-    #[inline(always)]
-    fn gather<const L: usize>(&self, pixel: u32, columns: &[usize], c0: usize, dx: &mut [T]) -> usize {
-        let dx = dx[c0..].as_chunks_mut::<L>().0;
-        let end = c0 + dx.len() * L;
-        for (c0, dx) in (c0..).step_by(L).zip(dx) {
-            let mut sum = [T::ZERO; L];
-            for &h in self.rows {
+    fn run(self) {
+        let RowOfPixels { argmax, dy, c, w_out, rows, columns, first, dx } = self;
+        for ((dx, columns), pixel) in dx.chunks_exact_mut(c).zip(columns).zip(first..) {
+            dx.fill(T::ZERO);
+            for &h in rows {
                 for &w in columns {
-                    let at = (h * self.w_out + w) * self.c + c0;
-                    let (argmax, dy) = (self.argmax[at..].first_chunk::<L>(), self.dy[at..].first_chunk::<L>());
-                    let (Some(argmax), Some(dy)) = (argmax, dy) else { unreachable!("a window has all channels") };
-                    for i in 0..L {
-                        sum[i] += if argmax[i] == pixel { dy[i] } else { T::ZERO };
+                    let at = (h * w_out + w) * c;
+                    let window = argmax[at..][..c].iter().zip(&dy[at..][..c]);
+                    for (dx, (&argmax, &dy)) in dx.iter_mut().zip(window) {
+                        *dx += if argmax == pixel { dy } else { T::ZERO };
                     }
                 }
             }
-            *dx = sum;
         }
-        end
     }
 }
 
