@@ -8,7 +8,6 @@ use crate::op::{
     Term, expect_inputs, moved_bytes, run_f64, sample, shader,
 };
 use crate::tensor::{DType, Padding, Tensor, TensorType, Window2d};
-use std::mem;
 
 /// Order of floats by their bits, in WGSL.
 pub(super) static ORDER: Source = shader!("shared/order");
@@ -114,9 +113,6 @@ impl Cpu for MaxPool2d {
     }
 }
 
-/// Channels that are compared at once: with more, sums and places would be in memory, not in registers.
-const LANES: usize = 16;
-
 /// The windows of a row of outputs, in an image `x` with rows of `w_in` pixels: which rows they have, and each one's columns.
 struct RowOfWindows<'a, T> {
     x: &'a [T],
@@ -132,40 +128,24 @@ impl<T: Real> Vectorize for RowOfWindows<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run(mut self) {
-        let (y, argmax) = (mem::take(&mut self.y), mem::take(&mut self.argmax));
-        let pixels = y.chunks_exact_mut(self.c).zip(argmax.chunks_exact_mut(self.c));
-        for ((y, argmax), columns) in pixels.zip(self.columns) {
-            let first = self.largest::<LANES>(columns, 0, y, argmax);
-            self.largest::<1>(columns, first, y, argmax);
-        }
-    }
-}
-
-impl<T: Real> RowOfWindows<'_, T> {
-    /// The largest elements in channels from `c0` on, `L` at a time, and where they are. Returns the first channel that is left.
-    #[inline(always)]
-    fn largest<const L: usize>(&self, columns: &[usize], c0: usize, y: &mut [T], argmax: &mut [u32]) -> usize {
-        let (y, argmax) = (y[c0..].as_chunks_mut::<L>().0, argmax[c0..].as_chunks_mut::<L>().0);
-        let end = c0 + y.len() * L;
-        let start = self.rows[0] * self.w_in + columns[0];
-        for (c0, (y, argmax)) in (c0..).step_by(L).zip(y.iter_mut().zip(argmax)) {
-            let mut largest = ([T::NEG_INFINITY; L], [start as u32; L]);
-            for &h in self.rows {
-                for &w in columns {
-                    let at = h * self.w_in + w;
-                    let Some(x) = self.x[at * self.c + c0..].first_chunk::<L>() else { unreachable!("a pixel has all channels") };
-                    let (y, argmax) = &mut largest;
-                    for i in 0..L {
-                        let larger = ((x[i] > y[i]) | x[i].is_nan()) & !y[i].is_nan();
-                        y[i] = if larger { x[i] } else { y[i] };
-                        argmax[i] = if larger { at as u32 } else { argmax[i] };
-                    }
+    fn run(self) {
+        let RowOfWindows { x, c, w_in, rows, columns, y, argmax } = self;
+        for ((y, argmax), columns) in y.chunks_exact_mut(c).zip(argmax.chunks_exact_mut(c)).zip(columns) {
+            let places = rows.iter().flat_map(|&h| columns.iter().map(move |&w| h * w_in + w));
+            for (i, at) in places.enumerate() {
+                let x = &x[at * c..][..c];
+                if i == 0 {
+                    y.copy_from_slice(x);
+                    argmax.fill(at as u32);
+                    continue;
+                }
+                for ((y, argmax), &x) in y.iter_mut().zip(argmax.iter_mut()).zip(x) {
+                    let larger = ((x > *y) | x.is_nan()) & !y.is_nan();
+                    *y = if larger { x } else { *y };
+                    *argmax = if larger { at as u32 } else { *argmax };
                 }
             }
-            (*y, *argmax) = largest;
         }
-        end
     }
 }
 
