@@ -3,7 +3,7 @@
 
 use crate::linalg::{Real, map_indices};
 use crate::op::{Buffer, Kernel, Recorder, Source, shader};
-use crate::ops::reduce::add_pairs;
+use crate::ops::column_reduction::join_pairs;
 
 pub(super) static CHANNEL_SUMS: Source = shader!("shared/channel_sums");
 
@@ -109,7 +109,9 @@ pub(super) fn channel_sums<T: Real>(rows: usize, c: usize, add: impl Fn(usize, &
         }
         sums
     });
-    let mut a = add_pairs(parts);
+    let mut a = parts.concat();
+    join_pairs(&mut a, 2 * c, |a, b| a + b);
+    a.truncate(2 * c);
     let b = a.split_off(c);
     [a, b]
 }

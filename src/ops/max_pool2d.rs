@@ -1,6 +1,6 @@
 //! Max pooling and its gradient.
 
-use super::pool_window::{Axis, Pool, WORKGROUP, vector};
+use super::pool_window::{Pool, WORKGROUP, vector};
 use crate::error::{Error, Result};
 use crate::linalg::{Real, Vectorize, for_each_row, for_each_row_2, vectorized};
 use crate::op::{
@@ -8,7 +8,6 @@ use crate::op::{
     Term, expect_inputs, moved_bytes, run_f64, sample, shader,
 };
 use crate::tensor::{DType, Padding, Tensor, TensorType, Window2d};
-use std::mem;
 
 /// Order of floats by their bits, in WGSL.
 pub(super) static ORDER: Source = shader!("shared/order");
@@ -105,8 +104,7 @@ impl Cpu for MaxPool2d {
         let pool = Pool::placed(&self.window, h_in, w_in);
         let (x, y, argmax) = (args.x(0), args.y(0), args.y_u32(1));
         let row_len = pool.w.out * c;
-        let positions = |axis: &Axis| (0..axis.out).map(|o| axis.elements(o).collect()).collect::<Vec<Vec<usize>>>();
-        let (rows, columns) = (positions(&pool.h), positions(&pool.w));
+        let (rows, columns) = (pool.h.all_elements(), pool.w.all_elements());
         for_each_row_2(y, row_len, argmax, row_len, |row, y, argmax| {
             let (image, h_out) = (row / pool.h.out, row % pool.h.out);
             let x = &x[image * h_in * w_in * c..][..h_in * w_in * c];
@@ -114,9 +112,6 @@ impl Cpu for MaxPool2d {
         });
     }
 }
-
-/// Channels that are compared at once.
-const LANES: usize = 16;
 
 /// The windows of a row of outputs, in an image `x` with rows of `w_in` pixels: which rows they have, and each one's columns.
 struct RowOfWindows<'a, T> {
@@ -133,43 +128,24 @@ impl<T: Real> Vectorize for RowOfWindows<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run(mut self) {
-        let (y, argmax) = (mem::take(&mut self.y), mem::take(&mut self.argmax));
-        let pixels = y.chunks_exact_mut(self.c).zip(argmax.chunks_exact_mut(self.c));
-        for ((y, argmax), columns) in pixels.zip(self.columns) {
-            let (vectors, tail) = y.as_chunks_mut::<LANES>();
-            let (indices, index_tail) = argmax.as_chunks_mut::<LANES>();
-            let first_of_tail = vectors.len() * LANES;
-            for (i, (y, argmax)) in vectors.iter_mut().zip(indices).enumerate() {
-                (*y, *argmax) = self.largest(columns, i * LANES);
-            }
-            for (i, (y, argmax)) in tail.iter_mut().zip(index_tail).enumerate() {
-                ([*y], [*argmax]) = self.largest(columns, first_of_tail + i);
-            }
-        }
-    }
-}
-
-impl<T: Real> RowOfWindows<'_, T> {
-    /// The largest elements in channels `c0..c0 + L`, and where they are.
-    #[inline(always)]
-    fn largest<const L: usize>(&self, columns: &[usize], c0: usize) -> ([T; L], [u32; L]) {
-        let mut largest = ([T::NEG_INFINITY; L], [0; L]);
-        let mut first = true;
-        for &h in self.rows {
-            for &w in columns {
-                let at = h * self.w_in + w;
-                let Some(x) = self.x[at * self.c + c0..].first_chunk::<L>() else { unreachable!("a pixel has all channels") };
-                let (y, argmax) = &mut largest;
-                for i in 0..L {
-                    let larger = first | (x[i] > y[i]) | (x[i].is_nan() & !y[i].is_nan());
-                    y[i] = if larger { x[i] } else { y[i] };
-                    argmax[i] = if larger { at as u32 } else { argmax[i] };
+    fn run(self) {
+        let RowOfWindows { x, c, w_in, rows, columns, y, argmax } = self;
+        for ((y, argmax), columns) in y.chunks_exact_mut(c).zip(argmax.chunks_exact_mut(c)).zip(columns) {
+            let places = rows.iter().flat_map(|&h| columns.iter().map(move |&w| h * w_in + w));
+            for (i, at) in places.enumerate() {
+                let x = &x[at * c..][..c];
+                if i == 0 {
+                    y.copy_from_slice(x);
+                    argmax.fill(at as u32);
+                    continue;
                 }
-                first = false;
+                for ((y, argmax), &x) in y.iter_mut().zip(argmax.iter_mut()).zip(x) {
+                    let larger = ((x > *y) | x.is_nan()) & !y.is_nan();
+                    *y = if larger { x } else { *y };
+                    *argmax = if larger { at as u32 } else { *argmax };
+                }
             }
         }
-        largest
     }
 }
 
@@ -220,25 +196,48 @@ impl Cpu for MaxPool2dGrad {
         let c = args.x_shape(0).last();
         let pool = Pool::placed(&self.window, self.h_in, self.w_in);
         let (argmax, dy, dx) = (args.x_u32(0), args.x(1), args.y(0));
-        let out_len = pool.w.out * c;
+        let (rows, columns) = (pool.h.all_windows(), pool.w.all_windows());
+        let image_len = pool.h.out * pool.w.out * c;
         for_each_row(dx, self.w_in * c, |row, dx| {
             let (image, h) = (row / self.h_in, row % self.h_in);
+            let (argmax, dy) = (&argmax[image * image_len..][..image_len], &dy[image * image_len..][..image_len]);
+            let first = (h * self.w_in) as u32;
+            vectorized(RowOfPixels { argmax, dy, c, w_out: pool.w.out, rows: &rows[h], columns: &columns, first, dx });
+        });
+    }
+}
+
+/// The gradient by a row of pixels, of which the first has the index `first`: the rows of windows that reach it, in an image with
+/// `w_out` windows a row, and each pixel's columns of windows.
+struct RowOfPixels<'a, T> {
+    argmax: &'a [u32],
+    dy: &'a [T],
+    c: usize,
+    w_out: usize,
+    rows: &'a [usize],
+    columns: &'a [Vec<usize>],
+    first: u32,
+    dx: &'a mut [T],
+}
+
+impl<T: Real> Vectorize for RowOfPixels<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let RowOfPixels { argmax, dy, c, w_out, rows, columns, first, dx } = self;
+        for ((dx, columns), pixel) in dx.chunks_exact_mut(c).zip(columns).zip(first..) {
             dx.fill(T::ZERO);
-            let row_start = (h * self.w_in) as u32;
-            for h_out in pool.h.windows(h) {
-                let start = (image * pool.h.out + h_out) * out_len;
-                let pixels = argmax[start..][..out_len].chunks_exact(c).zip(dy[start..][..out_len].chunks_exact(c));
-                for (argmax, dy) in pixels {
-                    for (i, (&at, &dy)) in argmax.iter().zip(dy).enumerate() {
-                        // Wraps to something large for a row above this one.
-                        let w = at.wrapping_sub(row_start) as usize;
-                        if w < self.w_in {
-                            dx[w * c + i] += dy;
-                        }
+            for &h in rows {
+                for &w in columns {
+                    let at = (h * w_out + w) * c;
+                    let window = argmax[at..][..c].iter().zip(&dy[at..][..c]);
+                    for (dx, (&argmax, &dy)) in dx.iter_mut().zip(window) {
+                        *dx += if argmax == pixel { dy } else { T::ZERO };
                     }
                 }
             }
-        });
+        }
     }
 }
 

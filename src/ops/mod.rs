@@ -6,6 +6,7 @@ mod broadcasting;
 mod channel_sums;
 #[cfg(test)]
 pub(crate) mod check;
+mod column_reduction;
 mod elements;
 pub mod gemm;
 mod pool_window;

@@ -80,6 +80,16 @@ impl Axis {
         (i + self.before - o * self.stride).is_multiple_of(self.dilation)
     }
 
+    /// [`Axis::elements`] of each window.
+    pub fn all_elements(&self) -> Vec<Vec<usize>> {
+        (0..self.out).map(|o| self.elements(o).collect()).collect()
+    }
+
+    /// For each position of the input the windows that have it as an element.
+    pub fn all_windows(&self) -> Vec<Vec<usize>> {
+        (0..self.len).map(|i| self.windows(i).filter(|&o| self.has_tap(o, i)).collect()).collect()
+    }
+
     /// Most elements that a window has.
     pub fn most_elements(&self) -> usize {
         self.kernel.min(self.len.div_ceil(self.dilation))

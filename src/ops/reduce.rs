@@ -1,12 +1,13 @@
 //! Sums, means, products, extremes and norms over axes, and the inverse of the first two, which repeats a tensor over new axes.
 
 use crate::error::{Error, Result};
-use crate::linalg::{Real, for_each_row, map_indices};
+use crate::linalg::{Real, for_each_row};
 use crate::op::{
     Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, Gradient, Interchange, NodeBuilder, Op, Recorder, Source, StandardNode,
     TINY, Term, UNIT, Value, expect_inputs, gamma, moved_bytes, sample, shader,
 };
 use crate::ops::binary::{Add, Binary, Div, Equal, Mul, Sub};
+use crate::ops::column_reduction::{Fold, sum_of};
 use crate::ops::elements::Elements;
 use crate::ops::fill::Fill;
 use crate::ops::max_pool2d::ORDER;
@@ -40,11 +41,6 @@ pub enum Reduction {
 impl Reduction {
     fn factor(self, len: usize) -> f64 {
         if self == Reduction::Mean { 1.0 / len as f64 } else { 1.0 }
-    }
-
-    /// Whether `a` is rather the result than `b`.
-    fn wins<T: Real>(self, a: T, b: T) -> bool {
-        (if self == Reduction::Min { a < b } else { a > b }) || a.is_nan() && !b.is_nan()
     }
 }
 
@@ -311,114 +307,26 @@ impl Op for Reduce {
     }
 }
 
-/// Rows that are added up one after the other. A block is a sum of such sums, and blocks are added up in pairs, so that chains
-/// stay short.
-const LEAF: usize = 32;
-
-/// Adds up `f` of the rows `[rows, inner]` into `sum`. `leaf` is scratch, as long as `sum`.
-fn add_rows<T: Real>(x: &[T], sum: &mut [T], leaf: &mut [T], f: impl Fn(T) -> T) {
-    let inner = sum.len();
-    sum.fill(T::ZERO);
-    for rows in x.chunks(LEAF * inner) {
-        leaf.fill(T::ZERO);
-        for row in rows.chunks_exact(inner) {
-            leaf.iter_mut().zip(row).for_each(|(s, &x)| *s += f(x));
-        }
-        sum.iter_mut().zip(leaf.iter()).for_each(|(s, &x)| *s += x);
-    }
-}
-
-/// Adds up `f` of a contiguous row: eight lanes, so that it vectorises, then the lanes.
-fn add_elements<T: Real>(x: &[T], f: impl Fn(T) -> T) -> T {
-    let (lanes, tail) = x.split_at(x.len() / 8 * 8);
-    let (mut sum, mut leaf) = ([T::ZERO; 8], [T::ZERO; 8]);
-    add_rows(lanes, &mut sum, &mut leaf, &f);
-    let [a, b, c, d, e, g, h, i] = sum;
-    ((a + b) + (c + d)) + ((e + g) + (h + i)) + tail.iter().map(|&x| f(x)).sum()
-}
-
-/// Adds up vectors in pairs.
-pub(crate) fn add_pairs<T: Real>(mut parts: Vec<Vec<T>>) -> Vec<T> {
-    while parts.len() > 1 {
-        let half = parts.len().div_ceil(2);
-        let (to, from) = parts.split_at_mut(half);
-        for (to, from) in to.iter_mut().zip(from) {
-            to.iter_mut().zip(from.iter()).for_each(|(s, &x)| *s += x);
-        }
-        parts.truncate(half);
-    }
-    parts.pop().unwrap_or_default()
-}
-
-/// Sum of all elements, in an order that depends on their number alone.
-pub(crate) fn sum<T: Real>(x: &[T]) -> T {
-    let parts = x.chunks(8 * LEAF * LEAF).map(|block| vec![add_elements(block, |x| x)]).collect();
-    add_pairs(parts).first().copied().unwrap_or(T::ZERO)
-}
-
 impl Cpu for Reduce {
     fn cpu<T: Real>(&self, args: &mut CpuArgs<'_, T>) {
-        let sum = |f: fn(T) -> T| {
-            move |x: &[T], y: &mut [T]| match y {
-                [y] => *y = add_elements(x, f),
-                y => add_rows(x, y, &mut vec![T::ZERO; y.len()], f),
-            }
-        };
-        let best = |x: &[T], y: &mut [T]| {
-            y.copy_from_slice(&x[..y.len()]);
-            for row in x.chunks_exact(y.len()) {
-                y.iter_mut().zip(row).for_each(|(y, &x)| *y = if self.reduction.wins(x, *y) { x } else { *y });
-            }
-        };
-        let product = |x: &[T], y: &mut [T]| {
-            y.fill(T::ONE);
-            x.chunks_exact(y.len()).for_each(|row| y.iter_mut().zip(row).for_each(|(y, &x)| *y *= x));
-        };
-        let joined = |parts: Vec<Vec<T>>, join: &dyn Fn(&[T], &mut [T])| {
-            let mut joined = vec![T::ZERO; parts[0].len()];
-            join(&parts.concat(), &mut joined);
-            joined
-        };
-        match self.reduction {
-            Reduction::Sum => self.run(args, sum(|x| x), add_pairs, |sum, _| sum),
-            Reduction::Product => self.run(args, product, |parts| joined(parts, &product), |y, _| y),
-            Reduction::Mean => self.run(args, sum(|x| x), add_pairs, |sum, len| sum / T::from_f64(len as f64)),
-            Reduction::L2 => self.run(args, sum(|x| x * x), add_pairs, |sum, _| sum.sqrt()),
-            Reduction::Max | Reduction::Min => self.run(args, best, |parts| joined(parts, &best), |y, _| y),
-        }
-    }
-}
-
-impl Reduce {
-    /// `block` reduces rows to one, `join` results to one, `finish` makes the output of that and the number of elements.
-    fn run<T: Real>(
-        &self,
-        args: &mut CpuArgs<'_, T>,
-        block: impl Fn(&[T], &mut [T]) + Sync + Send,
-        join: impl Fn(Vec<Vec<T>>) -> Vec<T>,
-        finish: impl Fn(T, usize) -> T + Sync,
-    ) {
         let Ok(run) = Run::new(args.x_shape(0), &self.axes) else { unreachable!("infer checks the axes") };
         let (x, y) = (args.x(0), args.y(0));
-        let slab = run.len * run.inner;
-        let finish_all = |y: &mut [T]| y.iter_mut().for_each(|y| *y = finish(*y, run.len));
-        // A block of a slab is the piece of work of a thread.
-        let block_len = (16 * 1024 / run.inner).clamp(LEAF, LEAF * LEAF) * run.inner;
-        if slab <= block_len {
-            for_each_row(y, run.inner, |o, y| {
-                block(&x[o * slab..][..slab], y);
-                finish_all(y);
-            });
-            return;
-        }
-        for (x, y) in x.chunks_exact(slab).zip(y.chunks_exact_mut(run.inner)) {
-            let parts = map_indices(slab.div_ceil(block_len), |b| {
-                let mut part = vec![T::ZERO; run.inner];
-                block(&x[b * block_len..slab.min((b + 1) * block_len)], &mut part);
-                part
-            });
-            y.copy_from_slice(&join(parts));
-            finish_all(y);
+        let len = T::from_f64(run.len as f64);
+        let largest = |a: T, b: T| if ((b > a) | b.is_nan()) & !a.is_nan() { b } else { a };
+        let smallest = |a: T, b: T| if ((b < a) | b.is_nan()) & !a.is_nan() { b } else { a };
+        match self.reduction {
+            Reduction::Sum => sum_of(|x| x).reduce(x, run, y),
+            Reduction::Mean => {
+                sum_of(|x| x).reduce(x, run, y);
+                y.iter_mut().for_each(|y| *y /= len);
+            }
+            Reduction::L2 => {
+                sum_of(|x| x * x).reduce(x, run, y);
+                y.iter_mut().for_each(|y| *y = y.sqrt());
+            }
+            Reduction::Product => Fold { identity: T::ONE, map: |x| x, join: |a, b| a * b }.reduce(x, run, y),
+            Reduction::Max => Fold { identity: T::NEG_INFINITY, map: |x| x, join: largest }.reduce(x, run, y),
+            Reduction::Min => Fold { identity: -T::NEG_INFINITY, map: |x| x, join: smallest }.reduce(x, run, y),
         }
     }
 }

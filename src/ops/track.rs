@@ -7,7 +7,7 @@ use crate::op::{
     Bound, Buffer, Case, Cost, Cpu, CpuArgs, Declaration, FINITE, Kernel, Op, Oracle, Recorder, Source, TINY, expect_inputs, gamma,
     moved_bytes, sample, shader,
 };
-use crate::ops::reduce::sum;
+use crate::ops::column_reduction::sum;
 use crate::tensor::{DType, Tensor, TensorType};
 
 static TRACK: Source = shader!("track");
