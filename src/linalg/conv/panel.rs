@@ -193,14 +193,18 @@ impl RowPanel<'_> {
                 }
             }
         }
-        for (i, sums) in sums.into_iter().enumerate() {
+        for i in 0..M {
             let y = &mut self.y[(first + i) * self.y_step..][..self.channels];
-            let (whole, tail) = S::as_mut_simd_f32s(y);
-            for (y, sum) in whole.iter_mut().zip(sums) {
-                *y = sum;
-            }
-            if let Some(sum) = sums.get(whole.len()).filter(|_| !tail.is_empty()) {
-                simd.partial_store_f32s(tail, *sum);
+            // Sums stay in registers where the loops that store them have constant lengths.
+            if self.channels == N * lanes {
+                let (y, _) = S::as_mut_simd_f32s(&mut y[..N * lanes]);
+                for j in 0..N {
+                    y[j] = sums[i][j];
+                }
+            } else {
+                for j in 0..N {
+                    simd.partial_store_f32s(y.get_mut(j * lanes..).unwrap_or_default(), sums[i][j]);
+                }
             }
         }
     }
