@@ -193,17 +193,15 @@ impl RowPanel<'_> {
                 }
             }
         }
-        for i in 0..M {
+        for (i, sums) in sums.iter().enumerate() {
             let y = &mut self.y[(first + i) * self.y_step..][..self.channels];
-            // Sums stay in registers where the loops that store them have constant lengths.
+            // Loops of constant length leave the sums in registers.
             if self.channels == N * lanes {
                 let (y, _) = S::as_mut_simd_f32s(&mut y[..N * lanes]);
-                for j in 0..N {
-                    y[j] = sums[i][j];
-                }
+                y.copy_from_slice(sums);
             } else {
-                for j in 0..N {
-                    simd.partial_store_f32s(y.get_mut(j * lanes..).unwrap_or_default(), sums[i][j]);
+                for (j, sum) in sums.iter().enumerate() {
+                    simd.partial_store_f32s(y.get_mut(j * lanes..).unwrap_or_default(), *sum);
                 }
             }
         }

@@ -2,14 +2,14 @@
 //! instead of 36 (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016). A tile's 4 x 4 inputs, and weights, are
 //! transformed; then there are 16 products of tiles by channels, and a tile's 16 results become 2 x 2 outputs.
 //!
-//! A block of tiles goes through all three steps while what it has on the way stays in a core's second-level cache.
+//! A block of tiles goes through all three steps while what it has on the way stays in a core's second-level cache. A chain of roundings has
+//! those of `c_in` products and ten of transforms, where the direct way has `9 c_in`.
 
 use super::panel::{PanelRows, Panels, RowPanel, Run, lanes_of};
 use super::{Geometry, Part, SERIAL, SERIAL_PACK};
 use crate::linalg::with_scratch;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
-use std::array;
 
 /// Products of a tile.
 pub const PRODUCTS: usize = 16;
@@ -17,9 +17,8 @@ pub const PRODUCTS: usize = 16;
 /// Fewest channels for which it is considered.
 const FEWEST_CHANNELS: usize = 16;
 
-/// What loading or storing an element costs, in floating-point operations of a product: fitted to measurements with 16 to 128 channels, which
-/// each give 16 to 19 (AVX-512; BENCHMARKS.md).
-pub(super) const MOVE_COST: u64 = 18;
+/// Fitted to measurements with AVX-512: 16 to 19 for tiles with 16 to 128 channels. Many weights, for few tiles, come from far (BENCHMARKS.md).
+pub(super) const MOVE_COST: MoveCost = MoveCost { tile: 18, weight: 36 };
 
 /// Elements of a block's transformed inputs and products, about.
 const BLOCK: usize = 64 * 1024;
@@ -56,22 +55,25 @@ pub fn tiles(g: &Geometry) -> [usize; 2] {
     g.output.map(|len| len.div_ceil(2))
 }
 
-/// Floating-point operations of the direct way and of this one, in which loading or storing an element on the way counts as `move_cost`.
-fn costs(g: &Geometry, move_cost: u64) -> [u64; 2] {
+/// What loading or storing an element on the way costs, in floating-point operations of a product.
+#[derive(Clone, Copy, Debug)]
+pub struct MoveCost {
+    /// Of inputs and results.
+    pub tile: u64,
+    /// Of weights.
+    pub weight: u64,
+}
+
+/// Whether it is possible, and takes less than nine tenths of the direct way's time where moves cost as much.
+pub fn is_faster(g: &Geometry, cost: MoveCost) -> bool {
     let [tiles_h, tiles_w] = tiles(g);
     let [n_tiles, pixels] = [tiles_h * tiles_w, g.output[0] * g.output[1]].map(|len| g.n as u64 * len as u64);
     let [c_in, c_out] = [g.c_in as u64, g.c_out as u64];
+    let direct = 2 * 9 * pixels * c_in * c_out;
     let products = 2 * PRODUCTS as u64 * n_tiles * c_in * c_out;
     // Loads and stores: 8 and 16 for the inputs of a tile, 16 and 4 for its results, 9 and 16 for a weight.
-    let moved = n_tiles * (24 * c_in + 20 * c_out) + 25 * c_in * c_out;
-    [18 * pixels * c_in * c_out, products + moved * move_cost]
-}
-
-/// Whether it is possible, and takes less than nine tenths of the direct way's time where moving an element takes that of `move_cost`
-/// floating-point operations of a product.
-pub fn is_faster(g: &Geometry, move_cost: u64) -> bool {
-    let [direct, winograd] = costs(g, move_cost);
-    is_possible(g) && winograd < direct / 10 * 9
+    let moves = n_tiles * (24 * c_in + 20 * c_out) * cost.tile + 25 * c_in * c_out * cost.weight;
+    is_possible(g) && products + moves < direct / 10 * 9
 }
 
 /// A transform of the rows, then of the columns of a matrix, which comes out transposed.
@@ -86,12 +88,12 @@ pub fn along_both<T: Copy, const N: usize, const M: usize>(
         half[row] = transform(rows[row]);
     }
     let mut both = [[half[0][0]; M]; M];
-    for column in 0..M {
+    for (column, both) in both.iter_mut().enumerate() {
         let mut line = [half[0][column]; N];
         for row in 1..N {
             line[row] = half[row][column];
         }
-        both[column] = transform(line);
+        *both = transform(line);
     }
     both
 }
@@ -312,9 +314,9 @@ fn vectors_mut<S: Simd>(of: &mut [f32], distance: usize, first: usize, n: usize)
 #[inline(always)]
 fn load<S: Simd, const N: usize>(simd: S, element: impl Fn(usize, usize) -> S::f32s) -> [[S::f32s; N]; N] {
     let mut matrix = [[simd.splat_f32s(0.0); N]; N];
-    for row in 0..N {
-        for column in 0..N {
-            matrix[row][column] = element(row, column);
+    for (row, line) in matrix.iter_mut().enumerate() {
+        for (column, to) in line.iter_mut().enumerate() {
+            *to = element(row, column);
         }
     }
     matrix
@@ -341,12 +343,12 @@ impl WithSimd for Inputs<'_> {
         let (whole, distance) = (n * lanes_of::<S>(), tiles.len * c + GAP);
         for (tile, (image, [h, w])) in pass.places(tiles).enumerate() {
             let mut x = [[zeros; 4]; 4];
-            for row in 0..4 {
-                for column in 0..4 {
+            for (row, x) in x.iter_mut().enumerate() {
+                for (column, x) in x.iter_mut().enumerate() {
                     // Padding makes positions before the input negative; the wrapped value then is larger than any size.
                     let (h, w) = ((h + row).wrapping_sub(pad[0]), (w + column).wrapping_sub(pad[1]));
                     if h < input[0] && w < input[1] {
-                        x[row][column] = &pass.x[((image * input[0] + h) * input[1] + w) * c..][..c];
+                        *x = &pass.x[((image * input[0] + h) * input[1] + w) * c..][..c];
                     }
                 }
             }
@@ -426,6 +428,7 @@ impl WithSimd for Outputs<'_> {
             let at = pass.output(image, [h, w]) - start;
             let [rows, columns] = [(output[0] - h).min(2), (output[1] - w).min(2)];
             let from = vectors::<S, PRODUCTS>(m, distance, tile * c, n);
+            #[allow(clippy::needless_range_loop)] // It is a place in each of the products.
             for i in 0..n {
                 let m = load(simd, |row, column| from[4 * row + column][i]);
                 let t = along_both(|m| transform_product(simd, m), m);

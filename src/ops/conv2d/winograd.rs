@@ -3,7 +3,7 @@
 //! Networks", CVPR 2016).
 
 use super::Geometry;
-use crate::linalg::winograd::{self, PRODUCTS, along_both, tiles};
+use crate::linalg::winograd::{self, MoveCost, PRODUCTS, along_both, tiles};
 pub(super) use crate::linalg::winograd::{gradient, is_possible};
 use crate::op::Buffer::{Input, Output};
 use crate::op::{ACTIVATION, Bound, Buffer, GRID, Kernel, MainLoop, Oracle, Recorder, Source, TINY, gamma, shader};
@@ -20,7 +20,7 @@ pub(super) static OUTPUT: Source = shader!("winograd/output");
 const MOST_BYTES: usize = 4 << 20;
 /// What loading or storing an element costs, in floating-point operations of a product: fitted to measurements on Mesa's lavapipe, which
 /// moves data lane by lane (BENCHMARKS.md).
-const MOVE_COST: u64 = 40;
+const MOVE_COST: MoveCost = MoveCost { tile: 40, weight: 40 };
 /// Roundings of the transforms of inputs (2), weights (4) and results (4).
 const TRANSFORM_DEPTH: usize = 10;
 
