@@ -11,7 +11,7 @@ mod real;
 mod scratch;
 mod simd;
 
-pub use conv::{Elementwise, Epilogue, Geometry, LONGEST_PANEL, conv2d, conv2d_grad_input, conv2d_grad_weight};
+pub use conv::{Elementwise, Epilogue, Geometry, LONGEST_PANEL, conv2d, conv2d_grad_input, conv2d_grad_weight, winograd};
 pub use few_rows::matmul_few_rows;
 pub use im2col::{Im2col, column_block_rows};
 pub use matmul::{Matrix, matmul};

@@ -7,6 +7,7 @@
 mod depthwise;
 mod grad_weight;
 mod panel;
+pub mod winograd;
 
 pub use grad_weight::conv2d_grad_weight;
 
@@ -216,6 +217,9 @@ pub fn conv2d(g: &Geometry, x: &[f32], w: &[f32], epilogue: Epilogue<'_>, y: &mu
         let from = &w[(k_h * g.kernel[1] + k_w) * c_in * g.c_out..];
         panel.copy_rows(from.chunks_exact(g.c_out).map(|row| &row[group * c_out + first..]));
     };
+    if winograd::is_faster(g, winograd::MOVE_COST) {
+        return run_winograd(g, x, epilogue, y, |tap, first, panel| pack(tap, 0, first, panel));
+    }
     run(g, x, epilogue, y, |axis| vec![Line::forward(g, axis)], pack);
 }
 
@@ -226,16 +230,20 @@ pub fn conv2d_grad_input(g: &Geometry, dy: &[f32], w: &[f32], epilogue: Epilogue
     }
     let g = &g.flat_pieces();
     let (c_in, c_out) = (g.c_in / g.groups, g.c_out / g.groups);
-    let turned = Geometry { input: g.output, output: g.input, c_in: g.c_out, c_out: g.c_in, ..*g };
     let pack = |[k_h, k_w]: [usize; 2], group, first, panel: PanelRows<'_>| {
         let from = &w[((k_h * g.kernel[1] + k_w) * c_in + first) * g.c_out + group * c_out..];
         panel.copy_columns(from, g.c_out);
     };
+    let gradient = winograd::gradient(g);
+    if winograd::is_possible(g) && winograd::is_faster(&gradient, winograd::MOVE_COST) {
+        return run_winograd(&gradient, dy, epilogue, dx, |tap, first, panel| pack(tap.map(|k| 2 - k), 0, first, panel));
+    }
+    let turned = Geometry { input: g.output, output: g.input, c_in: g.c_out, c_out: g.c_in, ..*g };
     run(&turned, dy, epilogue, dx, |axis| Line::backward(g, axis), pack);
 }
 
 /// A pass from inputs to outputs as `g` has them. `pack(tap, group, first column, rows)` writes the rows of a panel of the weights that
-/// belong to a tap. Where few outputs meet many weights, threads share the outputs' channels: then each weight is read by one thread, once.
+/// belong to a tap.
 fn run(
     g: &Geometry,
     x: &[f32],
@@ -245,20 +253,62 @@ fn run(
     pack: impl Fn([usize; 2], usize, usize, PanelRows<'_>) + Sync,
 ) {
     let arch = Arch::new();
+    let parts = 4 * rayon::current_num_threads();
+    share_channels(arch, g, parts, epilogue, y, |part, y| {
+        let pass = Pass::new(arch, &part.g, x, part.epilogue, &lines, part.pieces);
+        pass.run(y, |tap, group, column, rows| pack(tap, group, part.first + column, rows));
+    });
+}
+
+/// A pass by Winograd's way.
+fn run_winograd(
+    g: &Geometry,
+    x: &[f32],
+    epilogue: Epilogue<'_>,
+    y: &mut [f32],
+    pack: impl Fn([usize; 2], usize, PanelRows<'_>) + Sync,
+) {
+    let arch = Arch::new();
+    // Each part transforms all inputs by itself.
+    let parts = rayon::current_num_threads();
+    share_channels(arch, g, parts, epilogue, y, |part, y| {
+        winograd::Pass::new(arch, x, part).run(y, |tap, column, rows| pack(tap, part.first + column, rows));
+    });
+}
+
+/// A convolution, or what makes some channels of its outputs.
+#[derive(Clone, Copy, Debug)]
+struct Part<'a> {
+    g: Geometry,
+    epilogue: Epilogue<'a>,
+    /// The first of the channels.
+    first: usize,
+    /// Pieces of work that are wanted at least, so that all threads have some; 1 if it is the work of one thread.
+    pieces: usize,
+}
+
+/// Calls `compute(part, its outputs)`, for all of the convolution at once, or where few outputs meet many weights, for about `parts`
+/// parts of the outputs' channels, one a thread: then each weight is read by one thread, once.
+fn share_channels(
+    arch: Arch,
+    g: &Geometry,
+    parts: usize,
+    epilogue: Epilogue<'_>,
+    y: &mut [f32],
+    compute: impl Fn(Part<'_>, &mut [f32]) + Sync,
+) {
     let pixels = y.len() / g.c_out;
     let weights = g.kernel[0] * g.kernel[1] * g.c_in * g.c_out / g.groups;
     if g.groups > 1 || pixels > FEW_PIXELS || weights < MANY_WEIGHTS {
-        return Pass::new(arch, g, x, epilogue, &lines, 4 * rayon::current_num_threads()).run(y, pack);
+        return compute(Part { g: *g, epilogue, first: 0, pieces: 4 * rayon::current_num_threads() }, y);
     }
-    let step = g.c_out.div_ceil(4 * rayon::current_num_threads()).next_multiple_of(Panels::width(arch));
+    let step = g.c_out.div_ceil(parts).next_multiple_of(Panels::width(arch));
     with_scratch(y.len(), |parts| {
         parts.par_chunks_mut(pixels * step).enumerate().for_each(|(part, y)| {
             let (first, c_out) = (part * step, y.len() / pixels);
-            let g = Geometry { c_out, ..*g };
             // The rest of the epilogue comes where the parts are put together.
             let bias = Epilogue { bias: epilogue.bias.map(|bias| &bias[first..]), ..Epilogue::default() };
-            let pass = Pass::new(arch, &g, x, bias, &lines, 1);
-            pass.run(y, |tap, group, column, rows| pack(tap, group, first + column, rows));
+            compute(Part { g: Geometry { c_out, ..*g }, epilogue: bias, first, pieces: 1 }, y);
         });
         let parts = &*parts;
         y.par_chunks_exact_mut(g.c_out).enumerate().with_min_len(8).for_each(|(pixel, y)| {

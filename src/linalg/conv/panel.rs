@@ -193,14 +193,16 @@ impl RowPanel<'_> {
                 }
             }
         }
-        for (i, sums) in sums.into_iter().enumerate() {
+        for (i, sums) in sums.iter().enumerate() {
             let y = &mut self.y[(first + i) * self.y_step..][..self.channels];
-            let (whole, tail) = S::as_mut_simd_f32s(y);
-            for (y, sum) in whole.iter_mut().zip(sums) {
-                *y = sum;
-            }
-            if let Some(sum) = sums.get(whole.len()).filter(|_| !tail.is_empty()) {
-                simd.partial_store_f32s(tail, *sum);
+            // Loops of constant length leave the sums in registers.
+            if self.channels == N * lanes {
+                let (y, _) = S::as_mut_simd_f32s(&mut y[..N * lanes]);
+                y.copy_from_slice(sums);
+            } else {
+                for (j, sum) in sums.iter().enumerate() {
+                    simd.partial_store_f32s(y.get_mut(j * lanes..).unwrap_or_default(), *sum);
+                }
             }
         }
     }

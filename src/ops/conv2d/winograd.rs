@@ -3,6 +3,8 @@
 //! Networks", CVPR 2016).
 
 use super::Geometry;
+use crate::linalg::winograd::{self, MoveCost, PRODUCTS, along_both, tiles};
+pub(super) use crate::linalg::winograd::{gradient, is_possible};
 use crate::op::Buffer::{Input, Output};
 use crate::op::{ACTIVATION, Bound, Buffer, GRID, Kernel, MainLoop, Oracle, Recorder, Source, TINY, gamma, shader};
 use crate::ops::elements::QUOTIENT;
@@ -14,56 +16,18 @@ pub(super) static INPUT: Source = shader!("winograd/input");
 pub(super) static WEIGHT: Source = shader!("winograd/weight");
 pub(super) static OUTPUT: Source = shader!("winograd/output");
 
-/// Products of a tile.
-const PRODUCTS: usize = 16;
-/// Fewest channels for which it is considered.
-const FEWEST_CHANNELS: usize = 16;
 /// Most bytes of transformed inputs and products at a time, unless a column of tiles takes more.
 const MOST_BYTES: usize = 4 << 20;
 /// What loading or storing an element costs, in floating-point operations of a product: fitted to measurements on Mesa's lavapipe, which
 /// moves data lane by lane (BENCHMARKS.md).
-const MOVE_COST: usize = 40;
+const MOVE_COST: MoveCost = MoveCost { tile: 40, weight: 40 };
 /// Roundings of the transforms of inputs (2), weights (4) and results (4).
 const TRANSFORM_DEPTH: usize = 10;
-
-/// Whether a convolution of this geometry could be done in this way.
-pub(super) fn is_possible(g: &Geometry) -> bool {
-    let window = [g.kernel, g.stride, g.dilation] == [[3, 3], [1, 1], [1, 1]];
-    let channels = |c: usize| c >= FEWEST_CHANNELS && c.is_multiple_of(4);
-    // Beyond that, its gradient would not be one.
-    window && g.groups == 1 && channels(g.c_in) && channels(g.c_out) && g.pad[0] <= 2 && g.pad[1] <= 2
-}
-
-/// The convolution that is the gradient by the input: of `dy`, with weights turned by half a turn.
-pub(super) fn gradient(g: &Geometry) -> Geometry {
-    Geometry {
-        input: g.output,
-        c_in: g.c_out,
-        output: g.input,
-        c_out: g.c_in,
-        pad: g.pad.map(|pad| 2usize.saturating_sub(pad)),
-        ..*g
-    }
-}
-
-/// Tiles of an image, down and across.
-fn tiles(g: &Geometry) -> [usize; 2] {
-    g.output.map(|len| len.div_ceil(2))
-}
 
 /// Whether it is the faster way on this device. Counted for adapters that the CPU runs; on GPUs, where what it moves to and from memory
 /// costs more, nobody has measured it yet.
 pub(super) fn is_faster(r: &Recorder<'_>, g: &Geometry) -> bool {
-    if !is_possible(g) || r.profile().main_loop == MainLoop::Tiled {
-        return false;
-    }
-    let [tiles_h, tiles_w] = tiles(g);
-    let n_tiles = g.n * tiles_h * tiles_w;
-    let direct = 2 * g.output_pixels() * g.taps() * g.c_out;
-    let products = 2 * PRODUCTS * n_tiles * g.c_in * g.c_out;
-    // Loads and stores: 8 and 16 for the inputs of a tile, 16 and 4 for its results, 9 and 16 for a weight.
-    let moved = n_tiles * (24 * g.c_in + 20 * g.c_out) + 25 * g.c_in * g.c_out;
-    products + moved * MOVE_COST < direct / 10 * 9
+    r.profile().main_loop != MainLoop::Tiled && winograd::is_faster(g, MOVE_COST)
 }
 
 /// Records the convolution `g`, `flipped` if its weights, input 1, are those of the convolution that it is the gradient of.
@@ -190,12 +154,6 @@ pub(super) fn error_bound(b: &Bound<'_>, g: &Geometry, flipped: bool, added: imp
     }
     let gamma = gamma(b.depth);
     sums.into_iter().enumerate().map(|(i, sum)| gamma * (sum + added(i)) + TINY).collect()
-}
-
-/// A transform of the rows, then of the columns of a matrix, which comes out transposed.
-fn along_both<const N: usize, const M: usize>(transform: impl Fn([f64; N]) -> [f64; M], rows: [[f64; N]; N]) -> [[f64; M]; M] {
-    let rows = rows.map(&transform);
-    std::array::from_fn(|column| transform(rows.map(|row| row[column])))
 }
 
 /// The elements of a 4 x 4 matrix.
