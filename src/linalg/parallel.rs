@@ -16,6 +16,9 @@ pub fn in_pool<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     rayon::scope(|_| f())
 }
 
+/// What is done with two things, by the index of the piece of work.
+type Work<'f, A, B> = &'f (dyn Fn(usize, &mut A, &mut B) + Sync);
+
 /// Calls `piece(index, chunk)` for chunks of `len` elements, on all threads.
 fn on_threads<T: Send>(y: &mut [T], len: usize, piece: &(dyn Fn(usize, &mut [T]) + Sync)) {
     y.par_chunks_mut(len).enumerate().for_each(|(i, chunk)| piece(i, chunk));
@@ -43,7 +46,7 @@ pub fn for_each_row_2<A: Send, B: Send>(
     if n * a_len.max(b_len) <= SERIAL {
         a.chunks_mut(a_len).zip(b.chunks_mut(b_len)).enumerate().for_each(|(i, (a, b))| row(i, a, b));
     } else {
-        let row: &(dyn Fn(usize, &mut [A], &mut [B]) + Sync) = &row;
+        let row: Work<'_, [A], [B]> = &row;
         a.par_chunks_mut(a_len).zip(b.par_chunks_mut(b_len)).enumerate().for_each(|(i, (a, b))| row(i, a, b));
     }
 }
@@ -62,8 +65,9 @@ pub fn for_each_chunk_with<T: Send, S>(
     scratch: impl Fn() -> S + Sync + Send,
     f: impl Fn(&mut S, usize, &mut [T]) + Sync + Send,
 ) {
-    let (scratch, f): (&(dyn Fn() -> S + Sync), &(dyn Fn(&mut S, usize, &mut [T]) + Sync)) = (&scratch, &f);
-    y.par_chunks_mut(chunk_len).enumerate().for_each_init(scratch, |s, (i, chunk)| f(s, i, chunk));
+    let scratch: &(dyn Fn() -> S + Sync) = &scratch;
+    let work: Work<'_, S, [T]> = &|i, scratch, chunk| f(scratch, i, chunk);
+    y.par_chunks_mut(chunk_len).enumerate().for_each_init(scratch, |scratch, (i, chunk)| work(i, scratch, chunk));
 }
 
 /// Like [`for_each_chunk`] for several outputs of the same length, cut alike.
