@@ -310,7 +310,8 @@ impl Profile {
         self.steps.iter().filter(|s| s.pass != Pass::Once)
     }
 
-    /// The same as JSON: device, what, batch, run_seconds, host_seconds (an array of the two), peak, and the steps with layer, pass, op, kernels, flops, bytes.
+    /// The same as JSON: device, what, batch, run_seconds, host_seconds (an array of the two), peak, and the steps with layer, pass, op,
+    /// kernels, flops, bytes.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|_| unreachable!("text and numbers"))
     }
