@@ -331,8 +331,8 @@ impl Cpu for Reduce {
     }
 }
 
-/// The gradient of a [`Reduce`] that is a sum or a mean: repeats f32 `[..]` over new adjacent axes, giving `[.., axes, ..]`, and divides by their length for a
-/// mean.
+/// The gradient of a [`Reduce`] that is a sum or a mean: repeats f32 `[..]` over new adjacent axes, giving `[.., axes, ..]`, and divides by
+/// their length for a mean.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Broadcast {
     /// Which reduction it is the gradient of: the sum or the mean.
