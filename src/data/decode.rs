@@ -254,8 +254,8 @@ fn scale(pixels: &[u8], [height, width]: [u32; 2], format: &PhotoFormat) -> Resu
             (options, [side(h, format.height), side(w, format.width)])
         }
     };
-    let scale = if format.channels == 1 { scaled::<fir::pixels::U8> } else { scaled::<fir::pixels::U8x3> };
-    let scaled = scale(pixels, [width, height], [columns as u32, rows as u32], &options)?;
+    let resize = if format.channels == 1 { resized::<fir::pixels::U8> } else { resized::<fir::pixels::U8x3> };
+    let scaled = resize(pixels, [width, height], [columns as u32, rows as u32], &options)?;
     if [rows, columns] == [format.height, format.width] {
         return Ok(scaled);
     }
@@ -271,7 +271,7 @@ fn scale(pixels: &[u8], [height, width]: [u32; 2], format: &PhotoFormat) -> Resu
 
 /// `pixels` of `[width, height]` in another size. For one type of pixels at a time: the resizer that looks at run time would bring its code for
 /// all thirteen.
-fn scaled<P: fir::PixelTrait>(
+fn resized<P: fir::PixelTrait>(
     pixels: &[u8],
     [width, height]: [u32; 2],
     [columns, rows]: [u32; 2],

@@ -48,7 +48,7 @@ pub(super) struct Program {
     pub steps: Vec<Range<usize>>,
     staging: Staging,
     prepared: Prepared,
-    /// The commands of a later run, and the steps that they make.
+    /// The commands of a later run, and the dispatches that they are.
     recorded: Option<(Range<usize>, wgpu::CommandBuffer)>,
 }
 
@@ -66,17 +66,17 @@ pub(super) struct Ready {
 
 impl Program {
     /// The dispatches of a range of steps.
-    fn dispatches(&self, steps: &Range<usize>) -> Range<usize> {
-        let of = &self.steps[steps.clone()];
+    fn dispatches(&self, steps: Range<usize>) -> Range<usize> {
+        let of = &self.steps[steps];
         of.first().map_or(0, |first| first.start)..of.last().map_or(0, |last| last.end)
     }
 
-    /// A range of steps as one pass.
-    fn record(&self, gpu: &Gpu, steps: &Range<usize>) -> wgpu::CommandBuffer {
+    /// A range of dispatches as one pass.
+    pub fn record(&self, gpu: &Gpu, dispatches: Range<usize>) -> wgpu::CommandBuffer {
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("run") });
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            self.ready[self.dispatches(steps)].iter().for_each(|ready| ready.record(&mut pass));
+            self.ready[dispatches].iter().for_each(|ready| ready.record(&mut pass));
         }
         encoder.finish()
     }
@@ -308,19 +308,19 @@ impl Runtime {
     fn submit(&mut self, program: usize, steps: Range<usize>) -> Result<()> {
         let gpu = self.gpu.clone();
         let p = &mut self.programs[program];
-        let ready = p.dispatches(&steps);
-        if ready.is_empty() {
+        let dispatches = p.dispatches(steps);
+        if dispatches.is_empty() {
             return Ok(());
         }
         if gpu.options.trace {
-            for r in &p.ready[ready.clone()] {
+            for r in &p.ready[dispatches.clone()] {
                 log::trace!("dispatch {} {:?} for {}", r.name, r.grid, p.plan.graph.nodes()[r.node].name);
             }
         }
-        gpu.counters.dispatches.fetch_add(ready.len() as u64, Ordering::Relaxed);
+        gpu.counters.dispatches.fetch_add(dispatches.len() as u64, Ordering::Relaxed);
         let commands = match p.recorded.take() {
-            Some((of, commands)) if of == steps => commands,
-            _ => p.record(&gpu, &steps),
+            Some((of, commands)) if of == dispatches => commands,
+            _ => p.record(&gpu, dispatches),
         };
         self.in_flight.push_back(gpu.submit(commands));
         gpu.check()
@@ -329,8 +329,8 @@ impl Runtime {
     /// Records what a run makes once all that is prepared from states has been, as long as nobody changes these.
     pub(super) fn record_ahead(&mut self, program: usize) {
         let p = &mut self.programs[program];
-        let steps = p.plan.n_prepared()..p.plan.steps.len();
-        p.recorded = Some((steps.clone(), p.record(&self.gpu, &steps)));
+        let dispatches = p.dispatches(p.plan.n_prepared()..p.steps.len());
+        p.recorded = Some((dispatches.clone(), p.record(&self.gpu, dispatches)));
     }
 
     /// Runs a program step by step and shows each node's outputs.

@@ -88,12 +88,7 @@ impl Runtime {
     async fn by_clock(&mut self, program: usize, dispatches: Range<usize>) -> Result<f64> {
         let gpu = self.gpu.clone();
         let start = Instant::now();
-        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("timed run") });
-        {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            self.program(program).ready[dispatches].iter().for_each(|ready| ready.record(&mut pass));
-        }
-        let submission = gpu.submit(encoder.finish());
+        let submission = gpu.submit(self.program(program).record(&gpu, dispatches));
         gpu.wait(submission).await?;
         Ok(start.elapsed().as_secs_f64())
     }

@@ -171,7 +171,6 @@ impl Model {
         let (mut runs, mut rounds, mut hosts) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             hosts.extend(runtime.time_host(program, &feeds).await?);
-            runtime.finish().await?;
             let clock = Clock::start();
             // Several, as programs have several in flight.
             for _ in 0..4 {
